@@ -1,0 +1,1 @@
+"""The embedded admin cluster in which the operation is shown and tested; production code never imports it."""

@@ -1,0 +1,188 @@
+"""The real kube-apiserver, kube-controller-manager and kube-scheduler on a single etcd of their own.
+
+There is no kubelet: the lab's node agents play it. Only the controllers that matter to the operation run.
+etcd speaks over Unix sockets in the control plane's directory, so that nobody else reaches it and no port can
+be taken. The flags are explained in docs/lab.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+
+from lab.binaries import control_plane_etcd, control_plane_folder
+from lab.control_plane import ControlPlaneFailed
+from lab.kube_client import ApiError, KubeClient
+from lab.kubeconfig import write_kubeconfig
+from lab.pki import AdminPki
+from lab.processes import Component
+
+CONTROLLERS = (
+    "statefulset-controller,disruption-controller,node-lifecycle-controller,taint-eviction-controller,"
+    "garbage-collector-controller,namespace-controller,persistentvolume-binder-controller"
+)
+READY_WITHIN = 60.0
+ATTEMPTS = 3  # a free port may be taken by somebody else before the API server binds it
+ETCD_CLIENT_SOCKET = (
+    "unix://etcd.sock:0"  # etcd 3.5.1 accepts this form only; relative to the working directory
+)
+AUDIT_POLICY = (
+    "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n"
+    "- level: None\n  verbs: [get, list, watch]\n- level: Request\n"
+)
+
+
+class RealControlPlane:
+    """Kubernetes from KUBEBUILDER_ASSETS; ready in about three seconds on two cores."""
+
+    def __init__(
+        self,
+        directory: Path,
+        pki: AdminPki,
+        *,
+        assets: Path | None = None,
+        etcd: Path | None = None,
+        port: int | None = None,
+        audit_log: Path | None = None,
+        controller_options: tuple[str, ...] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.kubeconfig = directory / "admin.kubeconfig"
+        self.version = ""
+        self.url = ""
+        self.components: dict[str, Component] = {}
+        self._pki = pki
+        self._folder = control_plane_folder(assets)
+        self._etcd = etcd or control_plane_etcd(assets)
+        self._port = port
+        self._audit_log = audit_log
+        self._controller_options = controller_options
+
+    async def start(self) -> None:
+        """Start etcd, then the API server; when it is ready, its controllers and the scheduler."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        etcd = self._add("etcd", self._etcd, self._etcd_flags())
+        await etcd.start()
+        for attempt in range(1, ATTEMPTS + 1):
+            if await self._api_server_ready(last=attempt == ATTEMPTS):
+                break
+        for name, flags in self._controller_flags().items():
+            await self._add(name, self._folder / name, flags).start()
+
+    async def stop(self) -> None:
+        """End all of it: the API server is not asked, it would take seconds to drain its connections."""
+        for name in ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
+            if component := self.components.get(name):
+                await component.kill()
+
+    def _add(self, name: str, program: Path, flags: Mapping[str, object]) -> Component:
+        argv: list[str | Path] = [program, *(f"--{flag}={value}" for flag, value in flags.items())]
+        if name == "kube-controller-manager":
+            argv += self._controller_options
+        component = Component(name, argv, directory=self.directory)
+        self.components[name] = component
+        return component
+
+    async def _api_server_ready(self, *, last: bool) -> bool:
+        """Start the API server; False if its port was taken meanwhile and another try is left."""
+        port = self._port or _free_port()
+        self.url = f"https://127.0.0.1:{port}"
+        write_kubeconfig(self.kubeconfig, server=self.url, ca=self._pki.ca, client=self._pki.admin)
+        component = self._add("kube-apiserver", self._folder / "kube-apiserver", self._api_server_flags(port))
+        await component.start()
+        async with KubeClient.from_kubeconfig(self.kubeconfig, timeout=5.0) as client:
+            if await self._answers(client, component):
+                self.version = (await client.request("GET", "/version"))["gitVersion"]
+                return True
+        words = component.last_words()
+        if "address already in use" in words and not last:
+            return False
+        raise ControlPlaneFailed(f"kube-apiserver was not ready within {READY_WITHIN:.0f} s:\n{words}")
+
+    async def _answers(self, client: KubeClient, component: Component) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READY_WITHIN):
+                while component.running:
+                    with suppress(ApiError, aiohttp.ClientError, TimeoutError):
+                        await client.request("GET", "/readyz")
+                        return True
+                    await asyncio.sleep(0.05)
+        return False
+
+    def _etcd_flags(self) -> dict[str, object]:
+        return {
+            "data-dir": "etcd",
+            "unsafe-no-fsync": "true",
+            "listen-client-urls": ETCD_CLIENT_SOCKET,
+            "advertise-client-urls": "http://localhost:2379",  # demanded, never dialled
+            "listen-peer-urls": "unix://etcd-peer.sock:0",
+        }
+
+    def _api_server_flags(self, port: int) -> dict[str, object]:
+        pki = self._pki
+        flags: dict[str, object] = {
+            "etcd-servers": ETCD_CLIENT_SOCKET,
+            "bind-address": "127.0.0.1",
+            "secure-port": port,
+            "tls-cert-file": pki.api_server.certificate,
+            "tls-private-key-file": pki.api_server.key,
+            "client-ca-file": pki.ca,
+            "anonymous-auth": "false",
+            "kubelet-client-certificate": pki.kubelet_client.certificate,
+            "kubelet-client-key": pki.kubelet_client.key,
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-signing-key-file": pki.service_account.key,
+            "service-account-key-file": pki.service_account.certificate,
+            "authorization-mode": "RBAC",
+            "service-cluster-ip-range": "10.96.0.0/16",
+            "disable-admission-plugins": "ServiceAccount",
+            "feature-gates": "TranslateStreamCloseWebsocketRequests=false",
+        }
+        return flags | self._audit_flags()
+
+    def _audit_flags(self) -> dict[str, object]:
+        """Log every change with its body to a file, if asked: what the operation really sent."""
+        if self._audit_log is None:
+            return {}
+        policy = self.directory / "audit-policy.yaml"
+        policy.write_text(AUDIT_POLICY)
+        return {"audit-log-path": self._audit_log, "audit-policy-file": policy}
+
+    def _controller_flags(self) -> dict[str, dict[str, object]]:
+        pki = self._pki
+        as_manager = self.directory / "controller-manager.kubeconfig"
+        as_scheduler = self.directory / "scheduler.kubeconfig"
+        write_kubeconfig(as_manager, server=self.url, ca=pki.ca, client=pki.controller_manager)
+        write_kubeconfig(as_scheduler, server=self.url, ca=pki.ca, client=pki.scheduler)
+        common: dict[str, object] = {"leader-elect": "false", "secure-port": 0}
+        manager: dict[str, object] = {
+            "kubeconfig": as_manager,
+            "authentication-kubeconfig": as_manager,
+            "authorization-kubeconfig": as_manager,
+            "service-account-private-key-file": pki.service_account.key,
+            "root-ca-file": pki.ca,
+            "controllers": CONTROLLERS,
+        }
+        return {
+            "kube-controller-manager": manager | common,
+            "kube-scheduler": {"kubeconfig": as_scheduler} | common,
+        }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
