@@ -1,0 +1,106 @@
+"""The composition root: settings -> clients -> activities -> Worker. Run it with `python worker.py`."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+from pydantic import ValidationError
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.data_directory import DataDirectoryActivities
+from activities.etcd_members import EtcdMemberActivities
+from activities.node import NodeActivities
+from activities.pod_disruption_budget import PodDisruptionBudgetActivities
+from activities.preflight import PreflightActivities
+from activities.replacement_record import RecordActivities
+from activities.restart import RestartActivities
+from activities.stateful_set import StatefulSetActivities
+from activities.step import TemporalIdentity, Toolbox
+from activities.utility_pod import UtilityPodActivities
+from activities.verification import VerificationActivities
+from replace_etcd import kubernetes_cluster, logs, temporal
+from replace_etcd.errors import ReplacementError
+from replace_etcd.settings import Settings
+from workflows.replace_etcd_replica import ReplaceEtcdReplica
+
+STEPS = (
+    PreflightActivities,
+    RecordActivities,
+    PodDisruptionBudgetActivities,
+    StatefulSetActivities,
+    NodeActivities,
+    UtilityPodActivities,
+    EtcdMemberActivities,
+    DataDirectoryActivities,
+    RestartActivities,
+    VerificationActivities,
+)
+
+
+def build(client: Client, tools: Toolbox) -> Worker:
+    """Everything that runs on the task queue."""
+    activities = [
+        getattr(steps, name)
+        for steps in (kind(tools) for kind in STEPS)
+        for name in dir(steps)
+        if hasattr(getattr(steps, name), "__temporal_activity_definition")
+    ]
+    return Worker(
+        client,
+        task_queue=tools.settings.task_queue,
+        workflows=[ReplaceEtcdReplica],
+        activities=activities,
+        workflow_failure_exception_types=[ValidationError],
+        max_concurrent_activities=tools.settings.max_concurrent_activities,
+        graceful_shutdown_timeout=timedelta(seconds=tools.settings.graceful_shutdown_seconds),
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Check that both ends answer, then work until SIGTERM or SIGINT."""
+    log = structlog.get_logger()
+    client = await temporal.connect()
+    await temporal.register_search_attributes(client)
+    identity = TemporalIdentity(await temporal.cluster_id(client), client.namespace)
+    cluster = await kubernetes_cluster.connect(os.environ.get("KUBECONFIG"), settings.context)
+    try:
+        version = await cluster.version()
+        worker = build(client, Toolbox(cluster, settings, identity))
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with worker:
+            log.info(
+                "worker ready", task_queue=settings.task_queue, kubernetes=version, namespace=client.namespace
+            )
+            await stop.wait()
+            log.info("worker stops", grace_seconds=settings.graceful_shutdown_seconds)
+    finally:
+        await cluster.close()
+
+
+def main() -> int:
+    """Exit code 0 after a stop, 2 where a setting or an end is wrong."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"REPLACE_ETCD_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        print(f"worker: {wrong}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
+        return 2
+    logs.configure(settings.log_format)
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(run(settings))
+    except (temporal.NotReady, kubernetes_cluster.ConfigException, ReplacementError) as error:
+        structlog.get_logger().error("worker cannot start", reason=str(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

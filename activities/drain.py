@@ -1,0 +1,128 @@
+"""What `kubectl drain` does, as a plan that can be read first and as the act.
+
+The filters are kubectl's (https://github.com/kubernetes/kubectl/blob/master/pkg/drain/filters.go): finished pods
+go, DaemonSet pods and mirror pods stay, unmanaged pods and emptyDir data need a consent. Beyond kubectl: no
+etcd pod but the failed one is ever evicted.
+"""
+
+import asyncio
+import re
+
+from activities.fencing import Attempt
+from activities.step import Toolbox, tell
+from replace_etcd.cluster import POD, Object
+from replace_etcd.errors import ClusterError, DrainBlocked, NotYet
+from replace_etcd.models.orders import DrainOrder
+from replace_etcd.models.plan import DrainedPod
+
+BLOCKED_RETRY_SECONDS = 5.0  # as kubectl waits between two tries of an eviction that a budget blocks
+GONE_SECONDS = 600.0
+MIRROR = "kubernetes.io/config.mirror"
+
+
+def verdict(pod: Object, *, delete_emptydir_data: bool, force: bool, etcd_name: str) -> tuple[bool, str, str]:
+    """Whether to evict a pod, why not, and what forbids the drain altogether (empty where nothing does)."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    owner = next((o for o in metadata.get("ownerReferences") or [] if o.get("controller")), None)
+    finished = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    volumes = spec.get("volumes") or []
+    if MIRROR in (metadata.get("annotations") or {}):
+        return False, "mirror pod", ""
+    if owner is not None and owner["kind"] == "DaemonSet" and not finished:
+        return False, "DaemonSet pod", ""
+    if _is_etcd(pod, etcd_name):
+        return False, "etcd pod", "it is an etcd pod of another user cluster; use drain: replica"
+    if any("emptyDir" in volume for volume in volumes) and not delete_emptydir_data and not finished:
+        return False, "emptyDir data", "its emptyDir data would be lost; set delete_emptydir_data"
+    if owner is None and not finished and not force:
+        return False, "unmanaged", "no controller would bring it back; set force_drain or use drain: replica"
+    return True, "", ""
+
+
+async def drain_verdicts(
+    tools: Toolbox, node: str, *, delete_emptydir_data: bool, force: bool, skip: set[str]
+) -> tuple[list[DrainedPod], list[str]]:
+    """Every pod on the node with its verdict, and what forbids the drain."""
+    rows, forbidden = [], []
+    for pod in await tools.cluster.find(POD, fields=f"spec.nodeName={node}"):
+        metadata = pod["metadata"]
+        if metadata["uid"] in skip:
+            continue
+        evict, reason, objection = verdict(
+            pod,
+            delete_emptydir_data=delete_emptydir_data,
+            force=force,
+            etcd_name=tools.settings.stateful_set,
+        )
+        name, namespace = metadata["name"], metadata["namespace"]
+        rows.append(
+            DrainedPod(
+                namespace=namespace, name=name, uid=metadata["uid"], evict=evict, reason=reason or objection
+            )
+        )
+        if objection:
+            forbidden.append(f"{namespace}/{name}: {objection}")
+    return rows, forbidden
+
+
+class Drain:
+    """One attempt to empty the node."""
+
+    def __init__(self, tools: Toolbox, order: DrainOrder, attempt: Attempt) -> None:
+        self._tools = tools
+        self._order = order
+        self._attempt = attempt
+        self._skip = {*order.skip_uids, order.pins.pod_uid}
+
+    async def run(self) -> list[str]:
+        """Evict every pod that is to go, and wait until each is gone; returns their names."""
+        evicted: list[str] = []
+        while True:
+            rows, forbidden = await drain_verdicts(
+                self._tools,
+                self._order.pins.node,
+                delete_emptydir_data=self._order.delete_emptydir_data,
+                force=self._order.force,
+                skip=self._skip,
+            )
+            if forbidden:
+                raise DrainBlocked("; ".join(forbidden))
+            rest = [row for row in rows if row.evict]
+            if not rest:
+                return evicted
+            tell(f"{len(rest)} pods to evict from {self._order.pins.node}")
+            blocked = [why for row in rest if (why := await self._evict(row))]
+            evicted += [row.name for row in rest if row.name not in evicted]
+            if blocked:
+                tell(f"blocked: {'; '.join(blocked)}")
+                await asyncio.sleep(BLOCKED_RETRY_SECONDS)
+                continue
+            await asyncio.gather(*(self._gone(row) for row in rest))
+
+    async def _evict(self, row: DrainedPod) -> str:
+        """Ask for the eviction; returns why a budget blocks it."""
+        await self._attempt.hold()
+        try:
+            eviction = await self._tools.cluster.evict(row.namespace, row.name, uid=row.uid)
+        except ClusterError as error:
+            if error.status == 409:  # another pod has the name by now: the one that was to go is gone
+                return ""
+            raise
+        return "" if eviction.admitted else f"{row.namespace}/{row.name}: {eviction.reason}"
+
+    async def _gone(self, row: DrainedPod) -> None:
+        tell(f"waiting until pod {row.namespace}/{row.name} has ended")
+        try:
+            await self._tools.cluster.wait_for(
+                POD,
+                row.name,
+                row.namespace,
+                lambda pod: pod is None or pod["metadata"]["uid"] != row.uid,
+                seconds=GONE_SECONDS,
+            )
+        except NotYet as error:
+            raise NotYet(f"pod {row.namespace}/{row.name} was evicted and does not end") from error
+
+
+def _is_etcd(pod: Object, etcd_name: str) -> bool:
+    return re.fullmatch(rf"{re.escape(etcd_name)}-\d+", pod["metadata"]["name"]) is not None

@@ -1,0 +1,272 @@
+"""Step 5 of the runbook, and what it forgets: remove the member, add it back, wait until it is a healthy voter.
+
+Everything is decided by member lists that all survivors confirm, before and after; never by an exit code or
+the text of an error. `remove_member` is the point of no return.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from activities.fencing import Attempt, fenced
+from activities.stateful_set import flag_in_pod, must_stand
+from activities.step import Toolbox, step, tell
+from activities.survivors import Survivors, output_of
+from replace_etcd.cluster import POD, CommandResult
+from replace_etcd.errors import (
+    ClusterError,
+    CommandFailed,
+    Moved,
+    NotStarted,
+    OutcomeUnknown,
+    Recovered,
+    RemovalDidNotStart,
+    Unreachable,
+)
+from replace_etcd.etcd import Alarm, parse_alarms, same_member
+from replace_etcd.models.orders import (
+    Done,
+    MemberAdded,
+    MemberRemoved,
+    MembersSeen,
+    NewMemberOrder,
+    Order,
+    RemovalSettled,
+)
+from replace_etcd.models.plan import Member, Pins
+from replace_etcd.models.result import Phase
+from replace_etcd.pod_template import is_ready
+
+POLL_SECONDS = 0.2
+ADD_SECONDS = 60.0
+APPLIED_SECONDS = 10.0
+READY_SECONDS = 60.0
+
+
+class EtcdMemberActivities:
+    """Steps that change the membership, and those that wait for it."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+        self._survivors = Survivors(tools)
+
+    @step
+    async def remove_member(self, order: Order) -> MemberRemoved:
+        """Remove the pinned id, a literal; done where no survivor lists it.
+
+        Until the command is sent, every doubt is `RemovalDidNotStart`: there is still a way back. Before it is
+        sent, the record says `removing`; from then on only a list that all survivors confirm decides.
+        """
+        pins = order.pins
+        attempt = Attempt(self._tools, order)
+        found = await attempt.begin()
+        sent_before = found.phase is Phase.REMOVING and found.generation == order.fence.generation
+        try:
+            members = await self._survivors.members(pins)
+            if not _listed(members, pins.member_id):
+                _must_not_be_another(members, pins)
+                await attempt.end()
+                return await self._removed(pins, members, "no survivor lists it any more")
+            if not sent_before:
+                await self._must_be_safe(pins, members)
+        except (Moved, Recovered) as error:
+            await attempt.end()
+            raise RemovalDidNotStart(str(error)) from error
+        await attempt.hold(Phase.REMOVING)
+        await self._send_removal(pins, attempt, sent_before=sent_before)
+        members = await self._wait_for_list(
+            pins, lambda now: not _listed(now, pins.member_id), APPLIED_SECONDS
+        )
+        await attempt.end()
+        return await self._removed(pins, members, f"member {pins.member_id} ({pins.member_name})")
+
+    @step
+    async def disarm_alarm_of_removed_member(self, order: Order) -> Done:
+        """Disarm what the removed member had raised, or writes stay refused; done where no alarm stands.
+
+        `etcdctl alarm disarm` disarms every alarm: so only where all of them are the removed member's.
+        """
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt:
+            alarms = await self._alarms(pins)
+            if not alarms:
+                return Done(note="no alarm stands")
+            if any(alarm.member_id != pins.member_id for alarm in alarms):
+                raise Moved(f"alarms of other members stand: {[f'{a.member_id} {a.alarm}' for a in alarms]}")
+            await attempt.hold()
+            answer = await self._run_in_survivor(pins, ["alarm", "disarm"])
+            output_of("etcdctl alarm disarm", answer)
+        return Done(note=f"{alarms[0].alarm} of {pins.member_id}")
+
+    @step
+    async def settle_removal(self, order: Order) -> RemovalSettled:
+        """Whether a removal may have been sent, once no attempt of it can be alive any more; read-only.
+
+        The record tells: `removing` is written to it before the command is sent.
+        """
+        attempt = Attempt(self._tools, order)
+        found = await attempt.begin()
+        await attempt.end()
+        return RemovalSettled(may_be_sent=found.phase is Phase.REMOVING)
+
+    @step
+    async def add_member(self, order: Order) -> MemberAdded:
+        """Add the member under its name's peer URLs; one that is listed and not started is ours, from a retry.
+
+        etcd refuses for some seconds after a removal, until every peer has been connected for 5 s: tried again.
+        """
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt, asyncio.timeout(ADD_SECONDS):
+            while True:
+                members = await self._survivors.members(pins)
+                added = _successor(members, pins)
+                if added is not None:
+                    return MemberAdded(member_id=added.id, members=members, note=_kind(added))
+                await attempt.hold()
+                answer = await self._run_in_survivor(pins, self._add_command(pins))
+                if answer.exit_code != 0:
+                    tell(f"etcd does not take the new member yet: {answer.stderr.strip()[-200:]}")
+                    await asyncio.sleep(POLL_SECONDS)
+
+    @step
+    async def promote_member(self, order: NewMemberOrder) -> Done:
+        """Wait until the learner is in sync and promote it; done where it is a voter.
+
+        Only etcd knows when a learner is in sync: it refuses a promotion that comes too early.
+        """
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt:
+            while True:
+                member = _must_be_listed(await self._survivors.members(pins), order.new_member_id)
+                if not member.learner:
+                    return Done(note=f"{member.id} is a voter")
+                if member.started:
+                    await attempt.hold()
+                    answer = await self._run_in_survivor(pins, ["member", "promote", member.id])
+                    tell(f"promotion: {(answer.stderr or answer.stdout).strip()[-200:]}")
+                else:
+                    tell(f"waiting until learner {member.id} has started")
+                await asyncio.sleep(POLL_SECONDS)
+
+    @step
+    async def wait_for_voter(self, order: NewMemberOrder) -> MembersSeen:
+        """Wait until the new member is a started voter that answers by itself, in a Ready pod with `existing`."""
+        pins = order.pins
+        while True:
+            try:
+                members = await self._survivors.members(pins)
+                member = _must_be_listed(members, order.new_member_id)
+                if member.started and not member.learner and await self._serves(pins, member.id):
+                    break
+            except (CommandFailed, NotStarted, OutcomeUnknown, ClusterError, Unreachable) as error:
+                tell(f"waiting for member {order.new_member_id}: {error}")
+            await asyncio.sleep(POLL_SECONDS)
+        pod = await self._tools.cluster.wait_for(
+            POD, pins.replica, pins.user_cluster, is_ready, seconds=READY_SECONDS
+        )
+        if pod is None or flag_in_pod(pod, pins) != pins.flag.existing:
+            raise Moved(f"pod {pins.replica} does not carry {pins.flag.existing}")
+        return MembersSeen(
+            members=members, note=f"{pins.member_name} is {order.new_member_id}, {len(members)} voters"
+        )
+
+    async def _removed(self, pins: Pins, members: list[Member], note: str) -> MemberRemoved:
+        alarms = await self._alarms(pins)
+        return MemberRemoved(members=members, note=note, alarm_stands=bool(alarms))
+
+    async def _alarms(self, pins: Pins) -> list[Alarm]:
+        answer = await self._run_in_survivor(pins, ["alarm", "list", "-w", "json"])
+        return parse_alarms(output_of("etcdctl alarm list", answer))
+
+    async def _serves(self, pins: Pins, member_id: str) -> bool:
+        """Whether the member answers in its own pod, in sync as far as it knows, with a leader."""
+        status = await self._survivors.status(pins.user_cluster, pins.replica)
+        tell(f"member {status.member_id} at raft index {status.raft_applied_index} of {status.raft_index}")
+        return (
+            status.member_id == member_id
+            and not status.learner
+            and status.leader_id != "0"
+            and not status.errors
+        )
+
+    async def _must_be_safe(self, pins: Pins, members: list[Member]) -> None:
+        """Every reason not to remove, asked right before the removal."""
+        _must_not_be_another(members, pins)
+        others = {member.id for member in members if member.id != pins.member_id}
+        if others != {survivor.member_id for survivor in pins.survivors}:
+            raise Moved(f"the members are not those of the plan: {sorted(others)}")
+        await must_stand(self._tools, pins)
+        await self._survivors.must_still_fail(pins, seconds=0)
+
+    async def _send_removal(self, pins: Pins, attempt: Attempt, *, sent_before: bool) -> None:
+        """Send the command; its answer is not asked, the list is. One that never started leaves the way back."""
+        try:
+            await self._run_in_survivor(pins, ["member", "remove", pins.member_id])
+        except NotStarted as error:
+            if sent_before:
+                raise
+            await attempt.hold(Phase.DRAINING)
+            await attempt.end()
+            raise RemovalDidNotStart(str(error)) from error
+        except (OutcomeUnknown, Unreachable) as error:
+            tell(f"the end of the removal was not seen: {error}")
+
+    async def _wait_for_list(
+        self, pins: Pins, condition: Callable[[list[Member]], bool], seconds: float
+    ) -> list[Member]:
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    members = await self._survivors.members(pins)
+                    if condition(members):
+                        return members
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise OutcomeUnknown(
+                f"the survivors still list member {pins.member_id}; it may go any moment"
+            ) from None
+
+    async def _run_in_survivor(self, pins: Pins, arguments: list[str]) -> CommandResult:
+        """Run in the first survivor that takes the command; only one that never started is tried elsewhere."""
+        *others, last = pins.survivors
+        for survivor in others:
+            try:
+                return await self._survivors.run(pins.user_cluster, survivor.pod, arguments)
+            except NotStarted:
+                continue
+        return await self._survivors.run(pins.user_cluster, last.pod, arguments)
+
+    def _add_command(self, pins: Pins) -> list[str]:
+        learner = ["--learner"] if pins.join_as_learner else []
+        return ["member", "add", pins.member_name, f"--peer-urls={','.join(pins.peer_urls)}", *learner]
+
+
+def _listed(members: list[Member], member_id: str) -> bool:
+    return any(member.id == member_id for member in members)
+
+
+def _must_be_listed(members: list[Member], member_id: str) -> Member:
+    for member in members:
+        if member.id == member_id:
+            return member
+    raise Moved(f"the new member {member_id} is not listed any more")
+
+
+def _must_not_be_another(members: list[Member], pins: Pins) -> None:
+    """Another id under the name or a peer URL: a late attempt once removed the new member this way."""
+    for member in members:
+        if member.id != pins.member_id and same_member(member, pins.member_name, pins.peer_urls):
+            raise Moved(f"member {member.id} has the name or a peer URL of {pins.member_id}")
+
+
+def _successor(members: list[Member], pins: Pins) -> Member | None:
+    """The member that stands under the peer URLs of the removed one."""
+    for member in members:
+        if same_member(member, pins.member_name, pins.peer_urls):
+            if member.id == pins.member_id:
+                raise Moved(f"member {pins.member_id} is still listed")
+            return member
+    return None
+
+
+def _kind(member: Member) -> str:
+    return f"{member.id}, {'learner' if member.learner else 'voter'}"

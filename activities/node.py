@@ -1,0 +1,174 @@
+"""Steps 4 and 9 of the runbook: cordon, evict the failed pod, drain the rest of the node, uncordon.
+
+A cordon has holders, an annotation each, so that two replacements on one node do not undo each other, and a
+node that somebody else had cordoned stays so (docs/contract.md, Fencing, 5).
+"""
+
+from collections.abc import Callable
+
+from activities.drain import Drain
+from activities.fencing import Attempt, fenced
+from activities.stateful_set import must_stand
+from activities.step import Toolbox, step, tell
+from activities.survivors import Survivors
+from replace_etcd.cluster import NODE, POD, Object, Patch
+from replace_etcd.errors import ClusterError, Invalid, Moved
+from replace_etcd.models.orders import Done, DrainOrder, Order
+from replace_etcd.models.plan import Pins
+
+HOLDER_PREFIX = "replace-etcd/cordon."
+OURS, FOUND = "cordoned", "found-cordoned"
+TRIES = 5
+EVICTED_SECONDS = 45.0
+
+
+class NodeActivities:
+    """Steps that act on the node of the failed replica."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+        self._survivors = Survivors(tools)
+
+    @step
+    async def cordon_node(self, order: Order) -> Done:
+        """Mark the node unschedulable, with this user cluster as a holder; done where it holds already."""
+        async with fenced(self._tools, order) as attempt:
+            return await self._change(order, attempt, _cordon)
+
+    @step
+    async def uncordon_node(self, order: Order) -> Done:
+        """Leave the holders; the last one to leave makes the node schedulable, if it was so before."""
+        async with fenced(self._tools, order) as attempt:
+            return await self._change(order, attempt, _uncordon)
+
+    @step
+    async def evict_failed_pod(self, order: Order) -> Done:
+        """Evict the failed pod by its uid, after it was seen to fail once more; done when the eviction is accepted.
+
+        `Recovered` where the member answers again, `Moved` where somebody reverted the edit of the template.
+        """
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt:
+            await self._survivors.must_still_fail(pins, seconds=self._tools.settings.failure_probe_seconds)
+            await must_stand(self._tools, pins)
+            await attempt.hold()
+            try:
+                eviction = await self._tools.cluster.evict(
+                    pins.user_cluster,
+                    pins.replica,
+                    uid=pins.pod_uid,
+                    grace=self._tools.settings.eviction_grace_seconds,
+                )
+            except ClusterError as error:
+                if error.status != 409:
+                    raise
+                return await self._someone_evicted(pins)
+            if not eviction.admitted:
+                raise ClusterError(eviction.status, "TooManyRequests", eviction.reason)
+        return Done(
+            note="it was gone already" if eviction.gone else f"pod {pins.replica}, uid {pins.pod_uid}"
+        )
+
+    @step
+    async def drain_node(self, order: DrainOrder) -> Done:
+        """Evict the rest of the node with kubectl's rules; pods that are gone are done.
+
+        Another etcd pod is never evicted. `DrainBlocked` where a pod may not be evicted at all; a budget that
+        blocks one is waited for, as kubectl does.
+        """
+        async with fenced(self._tools, order) as attempt:
+            drain = Drain(self._tools, order, attempt)
+            evicted = await drain.run()
+        return Done(note=f"evicted: {', '.join(evicted) or 'none'}")
+
+    @step
+    async def wait_until_failed_pod_is_gone(self, order: Order) -> Done:
+        """Wait until the evicted pod has left the node: its volume must be free before it is wiped."""
+        pins = order.pins
+        tell(f"waiting until pod {pins.replica} ({pins.pod_uid}) has ended")
+        await self._tools.cluster.wait_for(
+            POD,
+            pins.replica,
+            pins.user_cluster,
+            lambda pod: pod is None or pod["metadata"]["uid"] != pins.pod_uid,
+            seconds=EVICTED_SECONDS,
+        )
+        return Done()
+
+    async def _someone_evicted(self, pins: Pins) -> Done:
+        """409: another pod has the name. It is a successor that carries `existing`, or the world has moved."""
+        pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
+        if pod is not None and pod["metadata"]["uid"] == pins.pod_uid:
+            raise Moved(f"the eviction of pod {pins.replica} was refused as a conflict")
+        return Done(note="the pod of the plan is gone already")
+
+    async def _change(
+        self, order: Order, attempt: Attempt, change: Callable[[Object, str], tuple[Patch, str]]
+    ) -> Done:
+        """Patch the node with a `test` of its resourceVersion, which heartbeats of the kubelet move: some tries."""
+        pins = order.pins
+        for left in reversed(range(TRIES)):
+            node = await self._tools.cluster.get(NODE, pins.node)
+            if node is None or node["metadata"]["uid"] != pins.node_uid:
+                if change is _uncordon:
+                    return Done(note="moot: the node is not there any more")
+                raise Moved(f"node {pins.node} is not the one of the plan")
+            operations, note = change(node, HOLDER_PREFIX + pins.user_cluster)
+            if not operations:
+                return Done(note=note)
+            await attempt.hold()
+            guard = {
+                "op": "test",
+                "path": "/metadata/resourceVersion",
+                "value": node["metadata"]["resourceVersion"],
+            }
+            try:
+                await self._tools.cluster.patch(NODE, pins.node, None, [guard, *operations])
+            except Invalid:
+                if not left:
+                    raise
+            else:
+                return Done(note=note)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _holders(node: Object) -> dict[str, str]:
+    annotations = node["metadata"].get("annotations") or {}
+    return {key: value for key, value in annotations.items() if key.startswith(HOLDER_PREFIX)}
+
+
+def _cordon(node: Object, holder: str) -> tuple[Patch, str]:
+    """The patch that makes `holder` hold the cordon; empty where it does."""
+    holders = _holders(node)
+    unschedulable = bool(node["spec"].get("unschedulable"))
+    if holder in holders:
+        # Somebody uncordoned it by hand meanwhile: the cordon is asserted again.
+        return ([] if unschedulable else [_unschedulable(True)]), "held already"
+    by_us = not unschedulable or OURS in holders.values()
+    annotations = {**(node["metadata"].get("annotations") or {}), holder: OURS if by_us else FOUND}
+    operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
+    if not unschedulable:
+        operations.append(_unschedulable(True))
+    return operations, "cordoned" if not unschedulable else "it was cordoned before"
+
+
+def _uncordon(node: Object, holder: str) -> tuple[Patch, str]:
+    """The patch that lets `holder` go, and makes the node schedulable when it was the last one."""
+    holders = _holders(node)
+    if holder not in holders:
+        return [], "not held"
+    annotations = {k: v for k, v in node["metadata"]["annotations"].items() if k != holder}
+    operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
+    if len(holders) > 1:
+        return operations, f"still cordoned for {', '.join(sorted(set(holders) - {holder}))}"
+    if holders[holder] == FOUND:
+        return operations, "left cordoned, as it was before"
+    if node["spec"].get("unschedulable"):
+        operations.append(_unschedulable(False))
+    return operations, "schedulable again"
+
+
+def _unschedulable(value: bool) -> dict[str, object]:
+    if value:
+        return {"op": "add", "path": "/spec/unschedulable", "value": True}
+    return {"op": "remove", "path": "/spec/unschedulable"}

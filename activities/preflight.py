@@ -1,0 +1,118 @@
+"""Before anything changes: every check made and reported together, and every identity pinned. Read-only.
+
+A refusal is data (name, evidence, way out). All of them are collected before any is shown, so that a person
+mends them in one go (docs/contract.md, Order, 1).
+"""
+
+from datetime import UTC, datetime
+
+from activities.preflight_checks import Findings, Looks
+from activities.preflight_cluster import look_at_admin_cluster, look_at_objects
+from activities.preflight_etcd import look_at_etcd
+from activities.preflight_node import look_at_node
+from activities.step import Toolbox, step, tell
+from replace_etcd.errors import ReplacementError
+from replace_etcd.etcd import joins_as_learner
+from replace_etcd.models.orders import Preflighted
+from replace_etcd.models.plan import Check, Pins, Plan, Verdict
+from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
+
+
+class PreflightActivities:
+    """The step that only looks."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+
+    @step
+    async def preflight(self, request: ReplacementRequest) -> Preflighted:
+        """Look at everything; the plan has pins only where nothing refuses."""
+        findings = Findings()
+        looks = Looks(self._tools, request, findings)
+        for look in (look_at_admin_cluster, look_at_objects, look_at_etcd, look_at_node):
+            tell(look.__name__.replace("_", " "))
+            try:
+                await look(looks)
+            except ReplacementError as error:
+                findings.refuse(
+                    look.__name__.replace("_", " "), f"could not be asked: {error}", "mend it, start again"
+                )
+            if not findings.may_go_on:
+                break
+        refused = any(check.verdict is Verdict.REFUSE for check in findings.checks)
+        pins = None if refused else _pins(looks)
+        plan = Plan(
+            checks=findings.checks,
+            actions=_actions(request, pins) if pins else [],
+            drained=looks.drained,
+            pins=pins,
+            members=looks.members,
+            made_at=datetime.now(UTC),
+        )
+        return Preflighted(plan=plan, note=_summary(findings.checks))
+
+
+def _pins(looks: Looks) -> Pins:
+    request, settings = looks.request, looks.tools.settings
+    member, node = looks.failed_member, looks.node
+    version = looks.statuses[looks.survivors[0].pod].version
+    return Pins(
+        user_cluster=request.user_cluster,
+        replica=looks.replica,
+        ordinal=int(looks.replica.rpartition("-")[2]),
+        voters=len(looks.members),
+        member_id=member.id,
+        member_name=member.name or looks.replica,
+        peer_urls=member.peer_urls,
+        client_urls=member.client_urls,
+        etcd_version=version,
+        join_as_learner=joins_as_learner(version, request.join_as.value),
+        survivors=looks.survivors,
+        stateful_set_uid=looks.stateful_set["metadata"]["uid"],
+        container=settings.container,
+        flag=looks.flag,
+        update_strategy=looks.stateful_set["spec"]["updateStrategy"],
+        pod_uid=looks.pods[looks.replica]["metadata"]["uid"],
+        claim=looks.claim["metadata"]["name"],
+        claim_uid=looks.claim["metadata"]["uid"],
+        certificates_secret=looks.certificates_secret,
+        data_path=looks.data_path,
+        node=node["metadata"]["name"],
+        node_uid=node["metadata"]["uid"],
+        node_hostname=node["metadata"]["labels"].get("kubernetes.io/hostname", node["metadata"]["name"]),
+        node_was_unschedulable=bool(node["spec"].get("unschedulable")),
+        pdb=settings.pdb,
+        pdb_uid=looks.pdb["metadata"]["uid"] if looks.pdb else None,
+        pdb_mode=request.pod_disruption_budget.value,
+        drain_mode=request.drain.value,
+    )
+
+
+def _actions(request: ReplacementRequest, pins: Pins) -> list[str]:
+    """What would be done to which object, in the order of the steps."""
+    namespace = pins.user_cluster
+    kept = request.pod_disruption_budget is PdbMode.KEEP
+    whole = request.drain is DrainMode.NODE
+    actions = [
+        f"back up PodDisruptionBudget {namespace}/{pins.pdb}" + ("" if kept else ", then delete it"),
+        f"StatefulSet {namespace}: {pins.flag.original} -> {pins.flag.existing}, updateStrategy OnDelete, one patch",
+        f"cordon node {pins.node}",
+        f"create the utility Pod on {pins.node}, with {pins.claim}",
+        f"evict pod {pins.replica} ({pins.pod_uid})",
+        "a PodDisruptionBudget with maxUnavailable: 0 until the new member is verified",
+        f"drain the rest of {pins.node}" if whole else "",
+        f"remove member {pins.member_id} ({pins.member_name}): from here on there is no way back",
+        f"empty {pins.claim}: {pins.data_path}, then delete the utility Pod",
+        f"add {pins.member_name} as a {'learner, promoted when in sync' if pins.join_as_learner else 'voter'}",
+        f"uncordon {pins.node}"
+        if not pins.node_was_unschedulable
+        else f"{pins.node} stays cordoned, as it was",
+        f"{pins.flag.original} back, restart {pins.replica}, updateStrategy {pins.update_strategy} back",
+        f"PodDisruptionBudget {namespace}/{pins.pdb} back, verify",
+    ]
+    return [action for action in actions if action]
+
+
+def _summary(checks: list[Check]) -> str:
+    counts = {verdict: sum(check.verdict is verdict for check in checks) for verdict in Verdict}
+    return ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items() if count)

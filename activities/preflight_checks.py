@@ -1,0 +1,65 @@
+"""What the checks of the preflight share: the list of verdicts, and what has been seen so far."""
+
+from dataclasses import dataclass, field
+
+from activities.step import Toolbox
+from replace_etcd.cluster import Object
+from replace_etcd.etcd import MemberStatus
+from replace_etcd.models.plan import Check, DrainedPod, FlagPlace, Member, Survivor, Verdict
+from replace_etcd.models.request import ReplacementRequest
+
+
+class Findings:
+    """Verdicts, in the order in which they were found."""
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+        self.may_go_on = True
+
+    def ok(self, name: str, evidence: str) -> None:
+        """Nothing stands against it."""
+        self.checks.append(Check(name=name, verdict=Verdict.OK, evidence=evidence))
+
+    def warn(self, name: str, evidence: str, way_out: str = "") -> None:
+        """Worth knowing, no reason to refuse."""
+        self.checks.append(Check(name=name, verdict=Verdict.WARN, evidence=evidence, way_out=way_out))
+
+    def refuse(self, name: str, evidence: str, way_out: str, *, fatal: bool = False) -> None:
+        """A reason to refuse; `fatal` where later checks would have nothing to look at."""
+        self.checks.append(Check(name=name, verdict=Verdict.REFUSE, evidence=evidence, way_out=way_out))
+        self.may_go_on = self.may_go_on and not fatal
+
+    def judge(self, name: str, holds: bool, evidence: str, way_out: str) -> None:
+        """Ok where it holds, a refusal where it does not."""
+        if holds:
+            self.ok(name, evidence)
+        else:
+            self.refuse(name, evidence, way_out)
+
+
+@dataclass
+class Looks:
+    """What the preflight has seen so far; each look fills in its part for the next."""
+
+    tools: Toolbox
+    request: ReplacementRequest
+    findings: Findings
+    stateful_set: Object = field(default_factory=dict)
+    pods: dict[str, Object] = field(default_factory=dict)
+    flag: FlagPlace = field(default_factory=lambda: FlagPlace(pointer="", original="", existing=""))
+    pdb: Object | None = None
+    members: list[Member] = field(default_factory=list)
+    statuses: dict[str, MemberStatus] = field(default_factory=dict)
+    survivors: list[Survivor] = field(default_factory=list)
+    replica: str = ""
+    failed_member: Member = field(default_factory=lambda: Member(id="", peer_urls=[]))
+    claim: Object = field(default_factory=dict)
+    certificates_secret: str = ""
+    data_path: str = ""
+    node: Object = field(default_factory=dict)
+    drained: list[DrainedPod] = field(default_factory=list)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the user cluster."""
+        return self.request.user_cluster

@@ -1,0 +1,171 @@
+"""Preflight, second part: exactly one member failed, it is the one named, and the others can bear its removal."""
+
+import asyncio
+
+from activities.preflight_checks import Looks
+from activities.survivors import Survivors, output_of
+from activities.verification import equal_hashes
+from replace_etcd.errors import CommandFailed, NotStarted, OutcomeUnknown, ReplacementError
+from replace_etcd.etcd import MemberStatus, hexadecimal, joins_as_learner, known_to_corrupt, parse_alarms
+from replace_etcd.models.plan import Member, Survivor
+from replace_etcd.quorum import quorum, tolerance_while_replacing
+
+CLOSE_RAFT_INDEXES = 5000  # as far as a survivor may lag: etcd keeps that many entries for slow followers
+NOT_THIS_PROCEDURE = "more than one failed member is a recovery from data loss, not a replacement"
+
+
+async def look_at_etcd(looks: Looks) -> None:
+    """Ask every pod for its own status, and those that answer for the member list."""
+    survivors = Survivors(looks.tools)
+    answers = await asyncio.gather(*(_ask(survivors, looks.namespace, pod) for pod in looks.pods))
+    looks.statuses = {pod: answer for pod, answer in zip(looks.pods, answers, strict=True) if answer}
+    if not looks.statuses:
+        evidence = "no member answers in its own pod"
+        looks.findings.refuse("etcd", evidence, NOT_THIS_PROCEDURE, fatal=True)
+        return
+    lists = await asyncio.gather(*(survivors.members_by(looks.namespace, pod) for pod in looks.statuses))
+    looks.members = sorted(lists[0], key=lambda member: member.id)
+    agreed = all(sorted(members, key=lambda member: member.id) == looks.members for members in lists)
+    looks.findings.judge("member list", agreed, _listing(looks.members), "wait until the survivors agree")
+    if not _one_failed(looks):
+        return
+    await _unanswered(looks, survivors)
+    await _survivors_bear_it(looks, survivors)
+
+
+async def _ask(survivors: Survivors, namespace: str, pod: str) -> MemberStatus | None:
+    """One pod's own member; asked twice, since one lost connection is no failed member."""
+    for _ in range(2):
+        try:
+            return await survivors.status(namespace, pod, seconds=3)
+        except (CommandFailed, NotStarted):
+            return None
+        except (OutcomeUnknown, ReplacementError):
+            continue
+    return None
+
+
+def _one_failed(looks: Looks) -> bool:
+    """Find the one failed member as the one that no pod answers for."""
+    answered = {status.member_id for status in looks.statuses.values()}
+    failed = [member for member in looks.members if member.id not in answered]
+    silent = [pod for pod in looks.pods if pod not in looks.statuses]
+    evidence = f"failed: {_listing(failed) or 'none'}; pods without an answer: {', '.join(silent) or 'none'}"
+    if len(failed) > 1 or len(silent) > 1:
+        looks.findings.refuse("exactly one failed member", evidence, NOT_THIS_PROCEDURE, fatal=True)
+        return False
+    if len(failed) != 1 or len(silent) != 1:
+        replicas = looks.stateful_set["spec"]["replicas"]
+        way_out = (
+            "nothing is to be replaced" if len(looks.members) == replicas else "add the missing member first"
+        )
+        looks.findings.refuse("exactly one failed member", evidence, way_out, fatal=True)
+        return False
+    named = looks.request.failed_replica
+    if named is not None and named != silent[0]:
+        way_out = f"the failed replica is {silent[0]}; name that one, or none"
+        looks.findings.refuse("the named replica", f"{named} answers and is healthy", way_out, fatal=True)
+        return False
+    looks.failed_member, looks.replica = failed[0], silent[0]
+    looks.findings.ok("exactly one failed member", evidence)
+    looks.survivors = [
+        Survivor(pod=pod, pod_uid=looks.pods[pod]["metadata"]["uid"], member_id=status.member_id)
+        for pod, status in looks.statuses.items()
+    ]
+    _same_name(looks)
+    return True
+
+
+def _same_name(looks: Looks) -> None:
+    """The member and the pod belong together by name, or by the host of a peer URL."""
+    member, replica = looks.failed_member, looks.replica
+    hosts = [url.split("//")[-1].split(":")[0].split(".")[0] for url in member.peer_urls]
+    evidence = f"member {member.id} is {member.name or 'not named'} at {', '.join(member.peer_urls)}"
+    if replica in (member.name, *hosts):
+        looks.findings.ok("member and pod", evidence)
+    else:
+        looks.findings.warn("member and pod", f"{evidence}; paired with {replica} because all others answer")
+
+
+async def _unanswered(looks: Looks, survivors: Survivors) -> None:
+    answers = []
+    for url in looks.failed_member.client_urls:
+        try:
+            await survivors.status(looks.namespace, looks.survivors[0].pod, endpoint=url, seconds=2)
+            answers.append(url)
+        except CommandFailed:
+            continue
+    evidence = f"{', '.join(answers)} answers" if answers else "its endpoint does not answer"
+    looks.findings.judge(
+        "the failed member is silent", not answers, evidence, "it has recovered: nothing to replace"
+    )
+
+
+async def _survivors_bear_it(looks: Looks, survivors: Survivors) -> None:
+    findings, statuses = looks.findings, list(looks.statuses.values())
+    ids = {status.member_id for status in statuses}
+    learners = [member.id for member in looks.members if member.learner]
+    findings.judge(
+        "no learner", not learners, f"learners: {learners or 'none'}", "promote or remove the learner first"
+    )
+    leaders = {status.leader_id for status in statuses}
+    led = len(leaders) == 1 and leaders <= ids
+    findings.judge(
+        "leader", led, f"leader: {', '.join(sorted(leaders))}", "wait for an election, then start again"
+    )
+    clusters = {status.cluster_id for status in statuses}
+    findings.judge(
+        "one cluster", len(clusters) == 1, f"cluster ids: {clusters}", "the members are of two clusters"
+    )
+    _quorum(looks)
+    indexes = [status.raft_index for status in statuses]
+    distance = max(indexes) - min(indexes)
+    evidence = f"raft indexes are {distance} apart"
+    findings.judge(
+        "raft indexes", distance <= CLOSE_RAFT_INDEXES, evidence, "wait until the slow survivor has caught up"
+    )
+    await _alarms(looks, survivors)
+    _versions(looks)
+    wrong = await equal_hashes(survivors, looks.namespace, list(looks.statuses))
+    way_out = "a corrupt survivor would become the truth: restore from a snapshot"
+    findings.judge("hashkv", not wrong, "; ".join(wrong) or "equal on the survivors", way_out)
+
+
+def _quorum(looks: Looks) -> None:
+    voters = sum(not member.learner for member in looks.members)
+    version = next(iter(looks.statuses.values())).version
+    learner = joins_as_learner(version, looks.request.join_as.value)
+    spare = tolerance_while_replacing(voters, len(looks.statuses), learner=learner)
+    evidence = f"{len(looks.statuses)} of {voters} voters healthy, quorum {quorum(voters)}; at worst {spare} may fail"
+    looks.findings.judge("quorum", spare >= 0, evidence, NOT_THIS_PROCEDURE)
+
+
+async def _alarms(looks: Looks, survivors: Survivors) -> None:
+    answer = await survivors.run(looks.namespace, looks.survivors[0].pod, ["alarm", "list", "-w", "json"])
+    alarms = parse_alarms(output_of("etcdctl alarm list", answer))
+    theirs = [
+        alarm for alarm in alarms if alarm.member_id == looks.failed_member.id and alarm.alarm != "CORRUPT"
+    ]
+    others = [alarm for alarm in alarms if alarm not in theirs]
+    if theirs:
+        evidence = f"the failed member has raised {theirs[0].alarm}; it is disarmed after the removal"
+        looks.findings.warn("alarm of the failed member", evidence)
+    said = ", ".join(
+        f"{a.alarm} of {a.member_id if a.member_id != hexadecimal(0) else 'all'}" for a in others
+    )
+    looks.findings.judge("no alarm", not others, said or "none", "mend its cause and disarm it first")
+
+
+def _versions(looks: Looks) -> None:
+    versions = sorted({status.version for status in looks.statuses.values()})
+    if any(known_to_corrupt(version) for version in versions):
+        way_out = "upgrade etcd after the replacement"
+        looks.findings.warn(
+            "version", f"etcd {', '.join(versions)} is known to corrupt data when killed", way_out
+        )
+    else:
+        looks.findings.ok("version", f"etcd {', '.join(versions)}")
+
+
+def _listing(members: list[Member]) -> str:
+    return ", ".join(f"{member.name or member.peer_urls[0]} {member.id}" for member in members)

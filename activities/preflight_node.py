@@ -1,0 +1,141 @@
+"""Preflight, third part: the failed pod's volume and node, its eviction, and what a drain would do."""
+
+from activities.drain import drain_verdicts
+from activities.preflight_checks import Looks
+from activities.preflight_cluster import find_certificates
+from replace_etcd.cluster import CLAIM, NODE, POD
+from replace_etcd.models.request import DrainMode, PdbMode
+from replace_etcd.pod_template import NotFound, data_path, uses_claim
+
+
+async def look_at_node(looks: Looks) -> None:
+    """Volume, node, eviction, drain."""
+    await _volume(looks)
+    await find_certificates(looks)
+    await _node(looks)
+    if not looks.node:
+        return
+    await _utility_pod(looks)
+    await _eviction(looks)
+    if looks.request.drain is DrainMode.NODE:
+        await _drain(looks)
+
+
+async def _volume(looks: Looks) -> None:
+    pod, container = looks.pods[looks.replica], looks.tools.settings.container
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["spec"].get("volumes") or []
+        if "persistentVolumeClaim" in volume
+    ]
+    for name in claims:
+        try:
+            looks.data_path = data_path(pod, container, name)
+        except NotFound as error:
+            reason = str(error)
+            continue
+        claim = await looks.tools.cluster.get(CLAIM, name, looks.namespace)
+        if claim is None:
+            looks.findings.refuse("volume", f"the claim {name} is gone", "restore the claim first")
+            return
+        looks.claim = claim
+        looks.findings.ok("volume", f"claim {name}, data directory {looks.data_path!r} in it")
+        await _alone(looks, name)
+        return
+    reason = reason if claims else "the pod mounts no claim"
+    looks.findings.refuse(
+        "volume", reason, "the data directory has to be on a PersistentVolumeClaim", fatal=True
+    )
+
+
+async def _alone(looks: Looks, claim: str) -> None:
+    pods = await looks.tools.cluster.find(POD, looks.namespace)
+    others = [
+        pod["metadata"]["name"]
+        for pod in pods
+        if uses_claim(pod, claim) and pod["metadata"]["name"] != looks.replica
+    ]
+    evidence = f"{', '.join(others)} mount {claim}" if others else f"only {looks.replica} mounts {claim}"
+    looks.findings.judge("no other pod on the volume", not others, evidence, "delete those pods first")
+
+
+async def _node(looks: Looks) -> None:
+    name = looks.pods[looks.replica]["spec"].get("nodeName")
+    wished = looks.request.node
+    if name is None:
+        evidence = f"pod {looks.replica} is not on any node"
+        looks.findings.refuse(
+            "node", evidence, "make it schedulable first (kubectl describe pod says why)", fatal=True
+        )
+        return
+    if wished is not None and wished != name:
+        way_out = f"leave node out, or name {name}"
+        looks.findings.refuse("node", f"{looks.replica} is on {name}, not on {wished}", way_out)
+    node = await looks.tools.cluster.get(NODE, name)
+    if node is None:
+        looks.findings.refuse(
+            "node", f"node {name} is gone", "let the pod move to another node first", fatal=True
+        )
+        return
+    looks.node = node
+    conditions = {c["type"]: c["status"] for c in node.get("status", {}).get("conditions") or []}
+    ready = conditions.get("Ready") == "True"
+    evidence = f"{name} is {'Ready' if ready else 'not Ready'}"
+    looks.findings.judge(
+        "node", ready, evidence, "the utility Pod cannot start there: bring the node back first"
+    )
+
+
+async def _utility_pod(looks: Looks) -> None:
+    ordinal = looks.replica.rpartition("-")[2]
+    name = f"{looks.tools.settings.utility_name_prefix}-{ordinal}"
+    pod = await looks.tools.cluster.get(POD, name, looks.namespace)
+    evidence = f"pod {name} is there already" if pod else f"no pod {name}"
+    looks.findings.judge("utility Pod", pod is None, evidence, f"delete pod {name} first")
+
+
+async def _eviction(looks: Looks) -> None:
+    """A dry-run eviction tells the truth under the budget as it stands, and changes nothing."""
+    pod = looks.pods[looks.replica]
+    eviction = await looks.tools.cluster.evict(
+        looks.namespace, looks.replica, uid=pod["metadata"]["uid"], dry_run=True
+    )
+    kept = looks.request.pod_disruption_budget is PdbMode.KEEP
+    if eviction.admitted:
+        looks.findings.ok("eviction under the budget", "admitted: keep would be possible, and so is delete")
+    elif kept:
+        way_out = "use pod_disruption_budget: delete"
+        looks.findings.refuse("eviction under the budget", eviction.reason, way_out)
+    elif eviction.status == 500:
+        evidence = f"two budgets select the pod: {eviction.reason}"
+        looks.findings.refuse("eviction under the budget", evidence, "delete the one that is too much")
+    else:
+        looks.findings.ok("eviction under the budget", f"only delete is possible: {eviction.reason}")
+
+
+async def _drain(looks: Looks) -> None:
+    """What the drain would evict, each eviction dry-run before any real one."""
+    request, findings = looks.request, looks.findings
+    looks.drained, forbidden = await drain_verdicts(
+        looks.tools,
+        looks.node["metadata"]["name"],
+        delete_emptydir_data=request.delete_emptydir_data,
+        force=request.force_drain,
+        skip={looks.pods[looks.replica]["metadata"]["uid"]},
+    )
+    if forbidden:
+        findings.refuse("drain", "; ".join(forbidden), "use drain: replica, which moves no other pod")
+        return
+    blocked = []
+    for row in looks.drained:
+        if row.evict:
+            eviction = await looks.tools.cluster.evict(row.namespace, row.name, uid=row.uid, dry_run=True)
+            blocked += [] if eviction.admitted else [f"{row.namespace}/{row.name}: {eviction.reason}"]
+    going = [f"{row.namespace}/{row.name}" for row in looks.drained if row.evict]
+    if blocked:
+        way_out = "it is waited for until limits.drain; drain: replica moves no other pod"
+        findings.warn("drain", f"blocked now: {'; '.join(blocked)}", way_out)
+    else:
+        findings.ok(
+            "drain", f"would evict {', '.join(going) or 'nothing'}; drain: replica would move none of them"
+        )

@@ -1,0 +1,106 @@
+"""The record of the replacement: claimed before the first change, deleted last.
+
+`claim_replacement_record` is idempotent by the identity of the chain of runs; `delete_replacement_record` and
+`close_replacement_record` by the fence.
+"""
+
+from datetime import UTC, datetime
+
+from activities.fencing import Attempt, fenced
+from activities.step import Toolbox, step
+from replace_etcd.cluster import CONFIG_MAP, Object
+from replace_etcd.errors import Conflict, LockLost
+from replace_etcd.models.orders import ClosingOrder, Done, Order
+from replace_etcd.models.record import Record
+
+
+class RecordActivities:
+    """Steps that act on the record."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+
+    @step
+    async def claim_replacement_record(self, order: Order) -> Done:
+        """Create the record, or find that it is ours; `LockLost` where another replacement is under way."""
+        manifest = self._manifest(order)
+        try:
+            await self._tools.cluster.create(CONFIG_MAP, manifest, order.pins.user_cluster)
+        except Conflict:
+            return await self._take_over(order, manifest)
+        return Done(note=f"ConfigMap {order.pins.user_cluster}/{self._tools.settings.record} created")
+
+    @step
+    async def close_replacement_record(self, order: ClosingOrder) -> Done:
+        """Write down how the replacement ended and why; the record stays for whoever goes on."""
+        async with fenced(self._tools, order) as attempt:
+            await attempt.hold()
+            config_map, record = await self._read(order)
+            closed = record.model_copy(update={"outcome": order.outcome, "reason": order.reason})
+            await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": closed.to_data()})
+        return Done(note=order.reason)
+
+    @step
+    async def delete_replacement_record(self, order: Order) -> Done:
+        """Delete the record: everything is back, and no attempt of this run can be alive."""
+        attempt = Attempt(self._tools, order)
+        if (
+            await self._tools.cluster.get(CONFIG_MAP, self._tools.settings.record, order.pins.user_cluster)
+            is None
+        ):
+            return Done(note="it was gone already")
+        await attempt.begin()
+        config_map, _ = await self._read(order)
+        metadata = config_map["metadata"]
+        await self._tools.cluster.delete(
+            CONFIG_MAP,
+            metadata["name"],
+            metadata["namespace"],
+            uid=metadata["uid"],
+            version=metadata["resourceVersion"],
+        )
+        return Done()
+
+    async def _take_over(self, order: Order, manifest: Object) -> Done:
+        config_map, record = await self._read(order)
+        wanted = Record.from_data(manifest["data"])
+        if record.chain == wanted.chain:
+            return Done(note="the record is this replacement's already")
+        if record.outcome is None:
+            raise LockLost(
+                f"another replacement is under way: {record.workflow_id} is {record.phase.value} since "
+                f"{record.updated_at:%Y-%m-%d %H:%M:%S} UTC (ConfigMap {self._tools.settings.record})"
+            )
+        await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": manifest["data"]})
+        return Done(note=f"taken over from {record.workflow_id}, which ended {record.outcome.value}")
+
+    async def _read(self, order: Order) -> tuple[Object, Record]:
+        name = self._tools.settings.record
+        config_map = await self._tools.cluster.get(CONFIG_MAP, name, order.pins.user_cluster)
+        if config_map is None:
+            raise LockLost(f"the record (ConfigMap {name}) is gone")
+        return config_map, Record.from_data(config_map["data"])
+
+    def _manifest(self, order: Order) -> Object:
+        now, fence, pins = datetime.now(UTC), order.fence, order.pins
+        record = Record(
+            temporal_cluster_id=self._tools.temporal.cluster_id,
+            temporal_namespace=self._tools.temporal.namespace,
+            workflow_id=fence.workflow_id,
+            first_run_id=fence.first_run_id,
+            run_id=fence.run_id,
+            generation=fence.generation,
+            phase=fence.phase,
+            until=now,
+            started_at=now,
+            updated_at=now,
+            replica=pins.replica,
+            node=pins.node,
+            member_id=pins.member_id,
+        )
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self._tools.settings.record, "namespace": pins.user_cluster},
+            "data": record.to_data(),
+        }

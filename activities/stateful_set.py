@@ -1,0 +1,232 @@
+"""Steps 3 and 10 of the runbook: the flag `--initial-cluster-state`, and the update strategy that it needs.
+
+Any edit of the template is a rollout, which consults neither budgets nor etcd. So the flag and
+`updateStrategy: OnDelete` change in one patch, and the strategy comes back only when no pod differs from the
+template any more: the StatefulSet controller never restarts anything (docs/contract.md, Order, 3 and 8;
+https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#update-strategies).
+"""
+
+from activities.fencing import fenced
+from activities.step import Toolbox, step
+from replace_etcd.cluster import POD, STATEFUL_SET, Object, Patch
+from replace_etcd.errors import Moved
+from replace_etcd.models.orders import Done, Left, Order
+from replace_etcd.models.plan import Pins
+from replace_etcd.pod_template import in_pod, read_pointer
+
+ON_DELETE = {"type": "OnDelete"}
+OBSERVED_SECONDS = 30.0
+RECREATED_SECONDS = 60.0
+
+
+class StatefulSetActivities:
+    """Steps that act on the StatefulSet and on pods that carry a wrong flag."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+
+    @step
+    async def join_existing_on_delete(self, order: Order) -> Done:
+        """Flag `existing` and strategy `OnDelete` in one patch; done where both stand there already."""
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt:
+            found = await self._read(pins)
+            if flag_of(found, pins) == pins.flag.existing and found["spec"]["updateStrategy"] == ON_DELETE:
+                return Done(note="both stand there already")
+            await attempt.hold()
+            changed = await self._edit(
+                found,
+                [
+                    _test(pins.flag.pointer, pins.flag.original),
+                    _test("/spec/updateStrategy", pins.update_strategy),
+                    _put(pins.flag.pointer, pins.flag.existing),
+                    _put("/spec/updateStrategy", ON_DELETE),
+                ],
+            )
+            await self._observed(changed)
+        return Done(note=f"{pins.flag.original} -> {pins.flag.existing}, OnDelete")
+
+    @step
+    async def restore_initial_cluster_state(self, order: Order) -> Done:
+        """Flag as it was, strategy still `OnDelete`: no pod moves."""
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt:
+            found = await self._read(pins)
+            if flag_of(found, pins) == pins.flag.original:
+                return Done(note="it stands there already")
+            operations = [
+                _test(pins.flag.pointer, pins.flag.existing),
+                _put(pins.flag.pointer, pins.flag.original),
+            ]
+            if found["spec"]["updateStrategy"] != ON_DELETE:
+                operations.append(_put("/spec/updateStrategy", ON_DELETE))
+            await attempt.hold()
+            await self._observed(await self._edit(found, operations))
+        return Done(note=pins.flag.original)
+
+    @step
+    async def restore_update_strategy(self, order: Order) -> Left:
+        """The strategy exactly as it was, once no pod differs from the template."""
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt:
+            found = await self._read(pins)
+            if found["spec"]["updateStrategy"] == pins.update_strategy:
+                return Left(note="it stands there already")
+            if flag_of(found, pins) != pins.flag.original:
+                raise Moved(
+                    f"the flag is {flag_of(found, pins)!r} again: somebody else edits the StatefulSet"
+                )
+            others = await self._pods_that_differ(found)
+            if others:
+                why = f"updateStrategy OnDelete stays: {', '.join(others)} differ from the template"
+                return Left(note=why, left=[why])
+            await attempt.hold()
+            operations = [
+                _test("/spec/updateStrategy", ON_DELETE),
+                _put("/spec/updateStrategy", pins.update_strategy),
+            ]
+            await self._observed(await self._edit(found, operations))
+        return Left(note=f"{pins.update_strategy}")
+
+    @step
+    async def restore_flag_and_strategy(self, order: Order) -> Left:
+        """Compensation: flag and strategy as they were, in one patch.
+
+        It writes the object even where it looks untouched: a late patch of ours tests the resourceVersion.
+        """
+        pins = order.pins
+        async with fenced(self._tools, order) as attempt:
+            found = await self._tools.cluster.get(
+                STATEFUL_SET, self._tools.settings.stateful_set, pins.user_cluster
+            )
+            if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:
+                return Left(note="moot: the StatefulSet is not there any more")
+            operations: Patch = []
+            if flag_of(found, pins) == pins.flag.existing != pins.flag.original:
+                operations.append(_put(pins.flag.pointer, pins.flag.original))
+            if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
+                operations.append(_put("/spec/updateStrategy", pins.update_strategy))
+            await attempt.hold()
+            await self._observed(await self._touch(found, operations))
+        left = [f"the flag was changed by somebody else and is left: {flag_of(found, pins)}"]
+        theirs = flag_of(found, pins) not in (pins.flag.existing, pins.flag.original)
+        return Left(note=pins.flag.original, left=left if theirs else [])
+
+    @step
+    async def replace_pod_with_wrong_flag(self, order: Order) -> Done:
+        """Compensation: a pod that was re-created with `existing` is deleted, so that its successor is as before.
+
+        Done where the pod carries the old flag: idempotent by what the pod says.
+        """
+        pins = order.pins
+        if pins.flag.existing == pins.flag.original:
+            return Done(note="the flag was existing before")
+        async with fenced(self._tools, order) as attempt:
+            pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
+            if pod is not None and flag_in_pod(pod, pins) != pins.flag.existing:
+                return Done(note="the pod carries the flag that it had")
+            if pod is not None:
+                await attempt.hold()
+                uid = pod["metadata"]["uid"]
+                await self._tools.cluster.delete(
+                    POD,
+                    pins.replica,
+                    pins.user_cluster,
+                    uid=uid,
+                    grace=self._tools.settings.eviction_grace_seconds,
+                )
+            await self._tools.cluster.wait_for(
+                POD,
+                pins.replica,
+                pins.user_cluster,
+                lambda found: found is not None and flag_in_pod(found, pins) == pins.flag.original,
+                seconds=RECREATED_SECONDS,
+            )
+        return Done(note="re-created with the flag that it had")
+
+    async def _read(self, pins: Pins) -> Object:
+        return await read_stateful_set(self._tools, pins)
+
+    async def _edit(self, found: Object, operations: Patch) -> Object:
+        metadata = found["metadata"]
+        guard = [_test("/metadata/resourceVersion", metadata["resourceVersion"])]
+        return await self._tools.cluster.patch(
+            STATEFUL_SET, metadata["name"], metadata["namespace"], guard + operations
+        )
+
+    async def _touch(self, found: Object, operations: Patch) -> Object:
+        """Patch so that the resourceVersion moves whatever the operations are, and leave no trace of it."""
+        if operations:
+            return await self._edit(found, operations)
+        touched = {**(found["metadata"].get("annotations") or {}), "replace-etcd/touched": "1"}
+        marked = await self._edit(found, [{"op": "add", "path": "/metadata/annotations", "value": touched}])
+        return await self._edit(
+            marked, [{"op": "remove", "path": "/metadata/annotations/replace-etcd~1touched"}]
+        )
+
+    async def _observed(self, changed: Object) -> None:
+        generation = changed["metadata"]["generation"]
+        await self._tools.cluster.wait_for(
+            STATEFUL_SET,
+            changed["metadata"]["name"],
+            changed["metadata"]["namespace"],
+            lambda found: found is not None and found["status"].get("observedGeneration", 0) >= generation,
+            seconds=OBSERVED_SECONDS,
+        )
+
+    async def _pods_that_differ(self, stateful_set: Object) -> list[str]:
+        pods = await pods_of(self._tools, stateful_set)
+        return [pod["metadata"]["name"] for pod in pods if differs(pod, stateful_set)]
+
+
+async def read_stateful_set(tools: Toolbox, pins: Pins) -> Object:
+    """The StatefulSet of the plan; `Moved` where it is another one."""
+    found = await tools.cluster.get(STATEFUL_SET, tools.settings.stateful_set, pins.user_cluster)
+    if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:
+        raise Moved(f"StatefulSet {tools.settings.stateful_set} is not the one of the plan")
+    return found
+
+
+async def must_stand(tools: Toolbox, pins: Pins) -> None:
+    """`Moved` where somebody has reverted our edit: before the removal that means roll back, never fight."""
+    found = await read_stateful_set(tools, pins)
+    strategy = found["spec"]["updateStrategy"]
+    if flag_of(found, pins) != pins.flag.existing or strategy != ON_DELETE:
+        raise Moved(f"somebody reverted the edit: flag {flag_of(found, pins)!r}, strategy {strategy}")
+
+
+async def pods_of(tools: Toolbox, stateful_set: Object) -> list[Object]:
+    """The pods that the StatefulSet owns."""
+    labels = stateful_set["spec"]["selector"].get("matchLabels") or {}
+    pods = await tools.cluster.find(
+        POD, stateful_set["metadata"]["namespace"], labels=",".join(f"{k}={v}" for k, v in labels.items())
+    )
+    uid = stateful_set["metadata"]["uid"]
+    owned = [p for p in pods if any(o["uid"] == uid for o in p["metadata"].get("ownerReferences") or [])]
+    return sorted(owned, key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def differs(pod: Object, stateful_set: Object) -> bool:
+    """Whether a pod is of another revision than the template: equal templates share a ControllerRevision."""
+    revision = (pod["metadata"].get("labels") or {}).get("controller-revision-hash")
+    return bool(revision != stateful_set["status"].get("updateRevision"))
+
+
+def flag_of(stateful_set: Object, pins: Pins) -> str | None:
+    """The text at the flag's place in the template."""
+    value: str | None = read_pointer(stateful_set, pins.flag.pointer)
+    return value
+
+
+def flag_in_pod(pod: Object, pins: Pins) -> str | None:
+    """The text at the flag's place in a pod."""
+    value: str | None = read_pointer(pod, in_pod(pins.flag))
+    return value
+
+
+def _test(path: str, value: object) -> dict[str, object]:
+    return {"op": "test", "path": path, "value": value}
+
+
+def _put(path: str, value: object) -> dict[str, object]:
+    return {"op": "replace", "path": path, "value": value}

@@ -1,0 +1,124 @@
+"""Asking etcd itself: every question goes to the survivors, by `etcdctl` in their own pods.
+
+A list counts only where the survivors agree on it: `member list` is not linearizable in 3.4, and a removal
+that timed out may be applied seconds later (docs/contract.md, Phases).
+"""
+
+import asyncio
+from datetime import UTC, datetime
+
+from activities.step import Toolbox, tell
+from replace_etcd.cluster import CommandResult
+from replace_etcd.errors import CommandFailed, Moved, NotYet, Recovered
+from replace_etcd.etcd import MemberStatus, etcdctl, parse_members, parse_status
+from replace_etcd.models.plan import Member, Pins, Survivor
+
+PROBE_PAUSE_SECONDS = 1.0
+PROBE_SECONDS = 2
+EXEC_MARGIN_SECONDS = 10.0
+
+
+class Survivors:
+    """The healthy members of one user cluster's etcd, and what they say."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+
+    async def run(
+        self,
+        namespace: str,
+        pod: str,
+        arguments: list[str],
+        *,
+        endpoint: str | None = None,
+        container: str | None = None,
+        seconds: int | None = None,
+    ) -> CommandResult:
+        """Run `etcdctl` in a pod, against its own member unless an endpoint is named."""
+        settings = self._tools.settings
+        limit = seconds or settings.command_timeout_seconds
+        command = etcdctl(
+            arguments,
+            certificates=settings.certificates_directory,
+            endpoint=endpoint or settings.client_endpoint,
+            seconds=limit,
+        )
+        return await self._tools.cluster.execute(
+            namespace, pod, container or settings.container, command, seconds=limit + EXEC_MARGIN_SECONDS
+        )
+
+    async def members_by(self, namespace: str, pod: str) -> list[Member]:
+        """The member list as one pod's member tells it."""
+        answer = await self.run(namespace, pod, ["member", "list", "-w", "json"])
+        return parse_members(output_of("etcdctl member list", answer))
+
+    async def members(self, pins: Pins) -> list[Member]:
+        """The member list that every survivor confirms; `NotYet` while they differ."""
+        lists = await asyncio.gather(*(self.members_by(pins.user_cluster, s.pod) for s in pins.survivors))
+        first, *others = [sorted(members, key=lambda member: member.id) for members in lists]
+        if any(other != first for other in others):
+            raise NotYet("the survivors do not agree on the member list yet")
+        return first
+
+    async def status(
+        self, namespace: str, pod: str, *, endpoint: str | None = None, seconds: int | None = None
+    ) -> MemberStatus:
+        """What a member says of itself; raises `CommandFailed` where it does not answer."""
+        answer = await self.run(
+            namespace, pod, ["endpoint", "status", "-w", "json"], endpoint=endpoint, seconds=seconds
+        )
+        return parse_status(output_of("etcdctl endpoint status", answer))
+
+    async def answers(self, pins: Pins, survivor: Survivor) -> bool:
+        """Whether the pinned member answers a survivor."""
+        for url in pins.client_urls:
+            try:
+                await self.status(pins.user_cluster, survivor.pod, endpoint=url, seconds=PROBE_SECONDS)
+            except CommandFailed:
+                continue
+            return True
+        return False
+
+    async def must_still_fail(self, pins: Pins, *, seconds: float) -> None:
+        """Probe the pinned member again and again; `Recovered` where it answers, `Moved` where a survivor fails.
+
+        The last probe comes at the end of the time: a member that is about to recover must be seen to.
+        """
+        until = datetime.now(UTC).timestamp() + seconds
+        probes = 0
+        while True:
+            for survivor in pins.survivors:
+                if await self.answers(pins, survivor):
+                    raise Recovered(
+                        f"member {pins.member_name} ({pins.member_id}) answers {survivor.pod} again"
+                    )
+            await self.must_be_healthy(pins)
+            probes += 1
+            tell(f"member {pins.member_name} does not answer: probe {probes}")
+            left = until - datetime.now(UTC).timestamp()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, PROBE_PAUSE_SECONDS))
+
+    async def must_be_healthy(self, pins: Pins) -> None:
+        """`Moved` where a survivor is not the member of the plan; `NotYet` where it has no leader or no answer."""
+        statuses = await asyncio.gather(
+            *(self.status(pins.user_cluster, survivor.pod) for survivor in pins.survivors),
+            return_exceptions=True,
+        )
+        for survivor, status in zip(pins.survivors, statuses, strict=True):
+            if isinstance(status, CommandFailed):
+                raise NotYet(f"survivor {survivor.pod} does not answer: {status}") from status
+            if isinstance(status, BaseException):
+                raise status
+            if status.member_id != survivor.member_id:
+                raise Moved(f"survivor {survivor.pod} is member {status.member_id}, not {survivor.member_id}")
+            if status.leader_id == "0":
+                raise NotYet(f"survivor {survivor.pod} has no leader right now")
+
+
+def output_of(command: str, answer: CommandResult) -> str:
+    """The output of a command that succeeded; `CommandFailed` otherwise."""
+    if answer.exit_code != 0:
+        raise CommandFailed(command, answer.exit_code, answer.stderr or answer.stdout)
+    return answer.stdout

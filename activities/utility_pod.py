@@ -1,0 +1,158 @@
+"""Steps 6 and 8 of the runbook: the utility Pod, which mounts the volume of the failed member.
+
+It is made before the eviction, while there is a way back: it pins a volume that can move, and a bad image, a
+missing Secret or a volume that cannot attach is found in time. Its grace period is a second: its shell is
+PID 1 and ignores SIGTERM, so that by hand its deletion takes 32 s.
+"""
+
+from activities.fencing import fenced
+from activities.step import Toolbox, step, tell
+from replace_etcd.cluster import POD, Object
+from replace_etcd.errors import CommandFailed, Moved
+from replace_etcd.models.orders import Done, Order, UtilityPodReady
+from replace_etcd.models.plan import Pins
+from replace_etcd.pod_template import is_ready, uses_claim
+
+CONTAINER = "etcd-utility"
+DATA = "/var/lib/etcd"
+SCRATCH = "/snapshot"
+RUN_LABEL = "replace-etcd/run"
+READY_SECONDS = 90.0
+GONE_SECONDS = 60.0
+EXEC_SECONDS = 20.0
+LOOK = (
+    'for tool in sh mv rm find stat; do command -v "$tool" >/dev/null || exit 3; done; stat -c %i "$1/member"'
+)
+
+
+class UtilityPodActivities:
+    """Steps that act on the utility Pod."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+
+    @step
+    async def create_utility_pod(self, order: Order) -> UtilityPodReady:
+        """Create the Pod, or adopt our own after a retry; wait until it is Ready, then try its tools.
+
+        Its result carries the inode of `member/`, which the wipe confirms where the image has no `flock`.
+        """
+        pins = order.pins
+        name = self.name(pins)
+        async with fenced(self._tools, order) as attempt:
+            pod = await self._tools.cluster.get(POD, name, pins.user_cluster)
+            if pod is not None:
+                self._must_be_ours(pod, order)
+            else:
+                await attempt.hold()
+                pod = await self._tools.cluster.create(POD, self._manifest(order), pins.user_cluster)
+            uid = pod["metadata"]["uid"]
+            tell(f"waiting until pod {name} is Ready")
+            await self._tools.cluster.wait_for(POD, name, pins.user_cluster, is_ready, seconds=READY_SECONDS)
+            inode = await self._look(pins, name)
+        return UtilityPodReady(
+            uid=uid, member_inode=inode, note=f"pod {name} on {pins.node}, {pins.claim} mounted"
+        )
+
+    @step
+    async def delete_utility_pod(self, order: Order) -> Done:
+        """Delete our utility Pod and wait until it is gone: only then may the member start on its volume."""
+        pins = order.pins
+        name = self.name(pins)
+        async with fenced(self._tools, order) as attempt:
+            pod = await self._tools.cluster.get(POD, name, pins.user_cluster)
+            if pod is None:
+                return Done(note="it is gone already")
+            if not _is_ours(pod, order):
+                return Done(note=f"moot: pod {name} is not of this replacement")
+            uid = pod["metadata"]["uid"]
+            await attempt.hold()
+            await self._tools.cluster.delete(POD, name, pins.user_cluster, uid=uid, grace=1)
+            await self._tools.cluster.wait_for(
+                POD,
+                name,
+                pins.user_cluster,
+                lambda found: found is None or found["metadata"]["uid"] != uid,
+                seconds=GONE_SECONDS,
+            )
+        return Done()
+
+    def name(self, pins: Pins) -> str:
+        """The vendor's name: the prefix and the member's ordinal."""
+        return f"{self._tools.settings.utility_name_prefix}-{pins.ordinal}"
+
+    def _must_be_ours(self, pod: Object, order: Order) -> None:
+        name = pod["metadata"]["name"]
+        if not _is_ours(pod, order):
+            raise Moved(f"pod {name} is there and is not of this replacement; delete it, then start again")
+        if not uses_claim(pod, order.pins.claim):
+            raise Moved(f"pod {name} does not mount {order.pins.claim}")
+
+    async def _look(self, pins: Pins, name: str) -> str:
+        """Try the tools and see `member/`, whose absence (a wiped volume) is no obstacle."""
+        directory = data_directory(pins)
+        answer = await self._tools.cluster.execute(
+            pins.user_cluster, name, CONTAINER, ["/bin/sh", "-c", LOOK, "sh", directory], seconds=EXEC_SECONDS
+        )
+        if answer.exit_code == 3:
+            raise CommandFailed("looking for sh, mv, rm, find and stat in the utility Pod", 3, answer.stderr)
+        return answer.stdout.strip()
+
+    def _manifest(self, order: Order) -> Object:
+        pins, settings = order.pins, self._tools.settings
+        name = self.name(pins)
+        uid = {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+        container = {
+            "name": CONTAINER,
+            "image": settings.utility_image,
+            "command": ["/bin/sh", "-ec", "while :; do sleep 5; done"],
+            "env": [uid, {"name": "RUN_TOKEN", "value": order.fence.first_run_id}],
+            "volumeMounts": [
+                {"name": "data", "mountPath": DATA},
+                {"name": "certificates", "mountPath": settings.certificates_directory},
+                {"name": "snapshot", "mountPath": SCRATCH},
+            ],
+        }
+        spec = {
+            "containers": [container],
+            "volumes": [
+                {"name": "data", "persistentVolumeClaim": {"claimName": pins.claim}},
+                {
+                    "name": "certificates",
+                    "secret": {"secretName": pins.certificates_secret, "defaultMode": 420},
+                },
+                {"name": "snapshot", "emptyDir": {}},
+            ],
+            "nodeSelector": {
+                settings.cluster_name_label: pins.user_cluster,
+                "kubernetes.io/hostname": pins.node_hostname,
+            },
+            "tolerations": [
+                _toleration("node.kubernetes.io/not-ready", "NoExecute", 300),
+                _toleration("node.kubernetes.io/unreachable", "NoExecute", 300),
+                _toleration("node.kubernetes.io/unschedulable", "NoSchedule", None),
+            ],
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+        }
+        labels = {RUN_LABEL: order.fence.first_run_id, "replace-etcd/generation": str(order.fence.generation)}
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": pins.user_cluster, "labels": labels},
+            "spec": spec,
+        }
+
+
+def data_directory(pins: Pins) -> str:
+    """The data directory as the utility Pod sees it: it mounts the root of the claim."""
+    return DATA if pins.data_path == "." else f"{DATA}/{pins.data_path}"
+
+
+def _is_ours(pod: Object, order: Order) -> bool:
+    return bool((pod["metadata"].get("labels") or {}).get(RUN_LABEL) == order.fence.first_run_id)
+
+
+def _toleration(key: str, effect: str, seconds: int | None) -> Object:
+    toleration: Object = {"key": key, "operator": "Exists", "effect": effect}
+    return toleration if seconds is None else toleration | {"tolerationSeconds": seconds}

@@ -1,0 +1,99 @@
+"""The last look: everything that was promised, read once more from the cluster and from etcd itself."""
+
+import asyncio
+
+from activities.stateful_set import flag_in_pod, flag_of, pods_of, read_stateful_set
+from activities.step import Toolbox, step
+from activities.survivors import Survivors, output_of
+from activities.utility_pod import UtilityPodActivities
+from replace_etcd.cluster import NODE, POD
+from replace_etcd.errors import NotYet
+from replace_etcd.etcd import parse_alarms, parse_hash
+from replace_etcd.models.orders import MembersSeen, NewMemberOrder
+from replace_etcd.models.plan import Member, Pins
+
+HASH_TRIES = 20
+HASH_PAUSE_SECONDS = 0.3
+
+
+class VerificationActivities:
+    """The step that verifies; read-only."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+        self._survivors = Survivors(tools)
+        self._utility = UtilityPodActivities(tools)
+
+    @step
+    async def verify_replacement(self, order: NewMemberOrder) -> MembersSeen:
+        """`NotYet`, with everything that does not hold, until all of it holds."""
+        pins = order.pins
+        members = await self._survivors.members(pins)
+        wrong = [
+            *self._membership(pins, members, order.new_member_id),
+            *await self._health(pins),
+            *await self._objects(pins),
+        ]
+        if wrong:
+            raise NotYet("; ".join(wrong))
+        return MembersSeen(
+            members=members, note=f"{pins.voters} started voters, equal hashkv, nothing left behind"
+        )
+
+    def _membership(self, pins: Pins, members: list[Member], new_id: str) -> list[str]:
+        voters = [member for member in members if member.started and not member.learner]
+        wrong = []
+        if len(voters) != pins.voters or len(members) != pins.voters:
+            wrong.append(f"{len(voters)} started voters of {len(members)} members, not {pins.voters}")
+        if any(member.id == pins.member_id for member in members):
+            wrong.append(f"the removed member {pins.member_id} is listed")
+        if not any(member.id == new_id for member in members):
+            wrong.append(f"the new member {new_id} is not listed")
+        return wrong
+
+    async def _health(self, pins: Pins) -> list[str]:
+        pods = [*(survivor.pod for survivor in pins.survivors), pins.replica]
+        statuses = await asyncio.gather(*(self._survivors.status(pins.user_cluster, pod) for pod in pods))
+        wrong = [f"{pod} reports {s.errors}" for pod, s in zip(pods, statuses, strict=True) if s.errors]
+        if len({status.leader_id for status in statuses}) != 1:
+            wrong.append("the members do not agree on a leader")
+        answer = await self._survivors.run(pins.user_cluster, pods[0], ["alarm", "list", "-w", "json"])
+        if alarms := parse_alarms(output_of("etcdctl alarm list", answer)):
+            wrong.append(f"alarms: {[f'{alarm.member_id} {alarm.alarm}' for alarm in alarms]}")
+        return wrong + await equal_hashes(self._survivors, pins.user_cluster, pods)
+
+    async def _objects(self, pins: Pins) -> list[str]:
+        wrong = []
+        stateful_set = await read_stateful_set(self._tools, pins)
+        if flag_of(stateful_set, pins) != pins.flag.original:
+            wrong.append(f"the flag of the template is {flag_of(stateful_set, pins)!r}")
+        for pod in await pods_of(self._tools, stateful_set):
+            if flag_in_pod(pod, pins) != flag_of(stateful_set, pins):
+                wrong.append(f"pod {pod['metadata']['name']} carries {flag_in_pod(pod, pins)!r}")
+        if await self._tools.cluster.get(POD, self._utility.name(pins), pins.user_cluster) is not None:
+            wrong.append("the utility Pod is still there")
+        node = await self._tools.cluster.get(NODE, pins.node)
+        if node is not None and node["spec"].get("unschedulable") and not pins.node_was_unschedulable:
+            wrong.append(f"node {pins.node} is cordoned")
+        return wrong
+
+
+async def equal_hashes(survivors: Survivors, namespace: str, pods: list[str]) -> list[str]:
+    """Compare `hashkv` at one revision; empty where all are equal.
+
+    Hashes compare only at one revision and an equal compact revision: asked again while those differ
+    (https://etcd.io/docs/v3.5/op-guide/data_corruption/).
+    """
+    for _ in range(HASH_TRIES):
+        first = await survivors.run(namespace, pods[0], ["endpoint", "hashkv", "-w", "json"])
+        revision = parse_hash(output_of("etcdctl endpoint hashkv", first)).revision
+        command = ["endpoint", "hashkv", f"--rev={revision}", "-w", "json"]
+        answers = await asyncio.gather(*(survivors.run(namespace, pod, command) for pod in pods))
+        if all(answer.exit_code == 0 for answer in answers):
+            hashes = [parse_hash(answer.stdout) for answer in answers]
+            if len({h.compact_revision for h in hashes}) == 1:
+                if len({h.hash for h in hashes}) == 1:
+                    return []
+                return [f"hashkv differs at revision {revision}: {[f'{h.hash:x}' for h in hashes]}"]
+        await asyncio.sleep(HASH_PAUSE_SECONDS)
+    return [f"hashkv of {', '.join(pods)} could not be compared at one revision"]

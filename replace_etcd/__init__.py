@@ -1,0 +1,1 @@
+"""What workflows and activities share, and what people touch: models, safety arithmetic, settings, CLI."""

@@ -1,0 +1,87 @@
+"""Errors that carry two decisions: can a retry help, and is the outcome known.
+
+Temporal retries an activity unless its error's type stands in the policy's `non_retryable_error_types`, and
+the type of an ordinary exception is its class name. So the classes below *are* the retry decision:
+`FINAL` lists those that no retry can mend, for forward steps before the point of no return
+(docs/contract.md, Rules of the saga, 6).
+"""
+
+
+class ReplacementError(Exception):
+    """Base of every error that this product raises itself."""
+
+
+class ClusterError(ReplacementError):
+    """The API server answered with a Status that is not success; a retry may help (5xx, 429, 409)."""
+
+    def __init__(
+        self, status: int, reason: str, message: str, causes: list[dict[str, str]] | None = None
+    ) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.causes = causes or []
+
+
+class Conflict(ClusterError):
+    """409: the object is not the one, or not in the version, that the order named."""
+
+
+class Forbidden(ClusterError):
+    """401 or 403: the identity of the worker lacks a right."""
+
+
+class Invalid(ClusterError):
+    """400 or 422, or a request that no server version accepts: a defect or a refused value."""
+
+
+class Unreachable(ReplacementError):
+    """No answer came: for a change, the outcome is unknown until somebody looks."""
+
+
+class OutcomeUnknown(ReplacementError):
+    """A command was started and its end was not seen; it may still be running."""
+
+
+class NotStarted(ReplacementError):
+    """A command definitely never started (refused at the handshake)."""
+
+
+class CommandFailed(ReplacementError):
+    """A command in a container ended with an exit code other than 0."""
+
+    def __init__(self, command: str, exit_code: int, output: str) -> None:
+        super().__init__(f"{command} ended with exit code {exit_code}: {output.strip()[-500:]}")
+        self.exit_code = exit_code
+        self.output = output
+
+
+class NotYet(ReplacementError):
+    """What is waited for has not happened yet; nothing is wrong."""
+
+
+class Moved(ReplacementError):
+    """The world is not as it was pinned; going on could harm."""
+
+
+class Recovered(Moved):
+    """The failed member answers again: there is nothing to replace."""
+
+
+class LockLost(ReplacementError):
+    """Another order has the record: this attempt is late and must change nothing."""
+
+
+class DrainBlocked(ReplacementError):
+    """The drain met pods that it may not evict."""
+
+
+class RemovalDidNotStart(ReplacementError):
+    """The member was not removed, and no command that could remove it has been started."""
+
+
+FINAL = [
+    error.__name__
+    for error in (Forbidden, Invalid, Moved, Recovered, LockLost, DrainBlocked, RemovalDidNotStart)
+]

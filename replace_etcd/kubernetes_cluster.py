@@ -1,0 +1,323 @@
+"""`AdminCluster` over the asyncio flavour of the official client: the only module that talks to Kubernetes.
+
+Requests go through `kubernetes.aio`'s ApiClient (kubeconfig, in-cluster tokens, TLS), bodies stay plain JSON.
+Watches and exec read the client's streams themselves: the client's own exec helper joins stdout and stderr
+and gives no exit code, and only a Status on channel 3 says that a command has ended
+(https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubelet/pkg/cri/streaming/remotecommand/websocket.go).
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException
+from kubernetes.aio.stream import WsApiClient
+
+from replace_etcd.cluster import POD, CommandResult, Condition, Eviction, Kind, Object, Patch
+from replace_etcd.errors import (
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotStarted,
+    NotYet,
+    OutcomeUnknown,
+    Unreachable,
+)
+
+__all__ = ["ConfigException", "KubernetesCluster", "connect"]
+
+REQUEST_SECONDS = 15.0
+HANDSHAKE_SECONDS = 10.0
+WEBSOCKET_HEARTBEAT_SECONDS = 5.0
+WATCH_SECONDS = 60
+STDOUT, STDERR, STATUS = 1, 2, 3
+WITH_VERSION = "resourceVersion should not be set on objects to be created"
+MORE_THAN_ONE_PDB = "more than one PodDisruptionBudget"
+
+
+class KubernetesCluster:
+    """The admin cluster behind one API server."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._client = ApiClient(configuration)
+        self._websockets = WsApiClient(configuration, heartbeat=WEBSOCKET_HEARTBEAT_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+        await self._websockets.close()
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
+        try:
+            found: Object = await self._request("GET", kind.path(namespace, name))
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    async def find(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        fields: str | None = None,
+        labels: str | None = None,
+    ) -> list[Object]:
+        query = {"fieldSelector": fields, "labelSelector": labels}
+        answer = await self._request("GET", kind.path(namespace), {k: v for k, v in query.items() if v})
+        items: list[Object] = answer["items"]
+        return items
+
+    async def create(self, kind: Kind, manifest: Object, namespace: str | None = None) -> Object:
+        created: Object = await self._request("POST", kind.path(namespace), body=manifest)
+        return created
+
+    async def replace(self, kind: Kind, manifest: Object) -> Object:
+        metadata = manifest["metadata"]
+        path = kind.path(metadata.get("namespace"), metadata["name"])
+        replaced: Object = await self._request("PUT", path, body=manifest)
+        return replaced
+
+    async def patch(self, kind: Kind, name: str, namespace: str | None, operations: Patch) -> Object:
+        patched: Object = await self._request("PATCH", kind.path(namespace, name), body=operations)
+        return patched
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None,
+        *,
+        uid: str,
+        version: str | None = None,
+        grace: int | None = None,
+    ) -> None:
+        preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        options = _delete_options(preconditions, grace)
+        try:
+            await self._request("DELETE", kind.path(namespace, name), body=options)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+
+    async def evict(
+        self, namespace: str, pod: str, *, uid: str, grace: int | None = None, dry_run: bool = False
+    ) -> Eviction:
+        options = _delete_options({"uid": uid}, grace)
+        if dry_run:
+            options["dryRun"] = ["All"]
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": namespace},
+            "deleteOptions": options,
+        }
+        query = {"dryRun": "All"} if dry_run else {}
+        try:
+            await self._request("POST", POD.path(namespace, pod, "eviction"), query, eviction)
+        except ClusterError as error:
+            if error.status == 404:
+                return Eviction(admitted=True, gone=True, status=404)
+            if error.status == 429 or MORE_THAN_ONE_PDB in error.message:
+                return Eviction(admitted=False, status=error.status, reason=_why_not(error))
+            raise
+        return Eviction(admitted=True)
+
+    async def wait_for(
+        self, kind: Kind, name: str, namespace: str | None, condition: Condition, *, seconds: float
+    ) -> Object | None:
+        seen: Object | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    async for seen in self._follow(kind, name, namespace):
+                        if condition(seen):
+                            return seen
+        except TimeoutError:
+            raise NotYet(
+                f"{kind.kind} {name}: what was waited for did not happen in {seconds:.0f} s"
+            ) from None
+
+    async def execute(
+        self, namespace: str, pod: str, container: str, command: list[str], *, seconds: float
+    ) -> CommandResult:
+        query = [("container", container), ("stdout", "1"), ("stderr", "1")]
+        query += [("command", part) for part in command]
+        path = POD.path(namespace, pod, "exec") + "?" + urlencode(query)
+        output: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray(), STATUS: bytearray()}
+        try:
+            async with asyncio.timeout(seconds), self._websocket(path) as socket:
+                async for message in socket:
+                    if (
+                        message.type is aiohttp.WSMsgType.BINARY
+                        and message.data
+                        and message.data[0] in output
+                    ):
+                        output[message.data[0]] += message.data[1:]
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if not output[STATUS]:
+                raise OutcomeUnknown(
+                    f"{command[0]} in {pod}: its end was not seen ({error or 'no answer in time'})"
+                ) from error
+        return _ended(command[0], output)
+
+    async def permitted(
+        self, verb: str, group: str, resource: str, namespace: str | None, subresource: str = ""
+    ) -> bool:
+        attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+        if namespace is not None:
+            attributes["namespace"] = namespace
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = await self._request(
+            "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review
+        )
+        return bool(answer["status"]["allowed"])
+
+    async def version(self) -> str:
+        return str((await self._request("GET", "/version"))["gitVersion"])
+
+    async def _request(
+        self, method: str, path: str, query: dict[str, str] | None = None, body: Object | Patch | None = None
+    ) -> Any:
+        async with _answers(f"{method} {path}"):
+            response = await self._send(
+                method, path, query, body, aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+            )
+            text = await response.read()
+        if response.status >= 400:
+            raise _cluster_error(response.status, text)
+        return json.loads(text)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None,
+        body: Object | Patch | None,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        content = "application/json-patch+json" if method == "PATCH" else "application/json"
+        parameters = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = await self._client.call_api(*parameters, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def _follow(self, kind: Kind, name: str, namespace: str | None) -> AsyncIterator[Object | None]:
+        """The object now, then at each change (None: gone), until the server closes the watch."""
+        fields = f"metadata.name={name}"
+        answer = await self._request("GET", kind.path(namespace), {"fieldSelector": fields})
+        yield next(iter(answer["items"]), None)
+        query = {
+            "watch": "1",
+            "fieldSelector": fields,
+            "resourceVersion": answer["metadata"]["resourceVersion"],
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        async with _answers(f"WATCH {kind.path(namespace, name)}"):
+            limit = aiohttp.ClientTimeout(
+                total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + REQUEST_SECONDS
+            )
+            response = await self._send("GET", kind.path(namespace), query, None, limit)
+            async with response:
+                if response.status >= 400:
+                    raise _cluster_error(response.status, await response.read())
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return  # 410 Gone and its like: the caller lists again
+                    yield None if event["type"] == "DELETED" else event["object"]
+
+    @asynccontextmanager
+    async def _websocket(self, path: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        parameters = await self._websockets.param_serialize("GET", path, auth_settings=["BearerToken"])
+        answer = await self._websockets.call_api(*parameters, _preload_content=False)
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                socket = await answer.response
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status in (400, 401, 403, 404):
+                raise NotStarted(f"exec was refused with {error.status}") from error
+            raise
+        except aiohttp.ClientConnectorError as error:
+            raise NotStarted(f"no connection to the API server: {error}") from error
+        async with socket:
+            yield socket
+
+
+@asynccontextmanager
+async def _answers(request: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Unreachable(f"{request}: no answer ({type(error).__name__}: {error})") from error
+
+
+def _delete_options(preconditions: dict[str, str], grace: int | None) -> Object:
+    options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+    if grace is not None:
+        options["gracePeriodSeconds"] = grace
+    return options
+
+
+def _cluster_error(status: int, text: bytes) -> ClusterError:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = {"message": text.decode(errors="replace")[:500]}
+    reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
+    causes = (answer.get("details") or {}).get("causes") or []
+    if status in (401, 403):
+        return Forbidden(status, reason, message, causes)
+    if status in (400, 422) or WITH_VERSION in message:
+        return Invalid(status, reason, message, causes)
+    if status == 409:
+        return Conflict(status, reason, message, causes)
+    return ClusterError(status, reason, message, causes)
+
+
+def _why_not(error: ClusterError) -> str:
+    causes = "; ".join(cause.get("message", "") for cause in error.causes)
+    return " ".join(part for part in (error.message, causes) if part)
+
+
+def _ended(command: str, output: dict[int, bytearray]) -> CommandResult:
+    """Read the Status of channel 3; without one the command may still be running."""
+    if not output[STATUS]:
+        raise OutcomeUnknown(f"{command}: the connection ended without a Status")
+    status = json.loads(output[STATUS])
+    stdout, stderr = output[STDOUT].decode(errors="replace"), output[STDERR].decode(errors="replace")
+    if status.get("status") == "Success":
+        return CommandResult(stdout, stderr, 0)
+    for cause in (status.get("details") or {}).get("causes") or []:
+        if cause.get("reason") == "ExitCode":
+            return CommandResult(stdout, stderr, int(cause["message"]))
+    raise NotStarted(f"{command} could not be run: {status.get('message', 'no reason given')}")
+
+
+async def connect(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
+    """Connect by a kubeconfig and context, or with the service account where there is none."""
+    configuration = Configuration()
+    if kubeconfig:
+        await kubernetes_config.load_kube_config(kubeconfig, context, client_configuration=configuration)
+    else:
+        kubernetes_config.load_incluster_config(client_configuration=configuration)
+    return KubernetesCluster(configuration)

@@ -1,0 +1,119 @@
+"""What preflight found: verdicts for people, pins for every later step.
+
+A pin is an identity (uid, member id) read once, before anything changes. Later steps may only confirm pins:
+a name that is resolved again can mean another object (docs/contract.md, Etcd rules).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from replace_etcd.models import Message
+
+
+class Verdict(StrEnum):
+    """The answer of one check."""
+
+    OK = "ok"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+class Check(Message):
+    """A refusal as data: what was looked at, what was seen, and the way out."""
+
+    name: str
+    verdict: Verdict
+    evidence: str
+    way_out: str = ""
+
+
+class Member(Message):
+    """A member as etcd lists it. Ids are hex text: 64 bits do not survive JSON readers."""
+
+    id: str
+    name: str = ""
+    peer_urls: list[str]
+    client_urls: list[str] = []
+    learner: bool = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the member has published its name, which it does once it has joined."""
+        return bool(self.name)
+
+
+class Survivor(Message):
+    """A healthy voter and the pod that answers for it."""
+
+    pod: str
+    pod_uid: str
+    member_id: str
+
+
+class FlagPlace(Message):
+    """Where `--initial-cluster-state` stands in the pod template: a JSON pointer, and how it is written there."""
+
+    pointer: str
+    original: str
+    existing: str
+
+
+class Pins(Message):
+    """Every identity that the replacement may touch."""
+
+    user_cluster: str
+    replica: str
+    ordinal: int
+    voters: int
+    member_id: str
+    member_name: str
+    peer_urls: list[str]
+    client_urls: list[str]
+    was_leader: bool = False
+    etcd_version: str
+    join_as_learner: bool
+    survivors: list[Survivor]
+    stateful_set_uid: str
+    container: str
+    flag: FlagPlace
+    update_strategy: dict[str, Any]
+    pod_uid: str
+    claim: str
+    claim_uid: str
+    certificates_secret: str
+    data_path: str
+    node: str
+    node_uid: str
+    node_hostname: str
+    node_was_unschedulable: bool
+    pdb: str
+    pdb_uid: str | None
+    pdb_mode: str
+    drain_mode: str
+
+
+class DrainedPod(Message):
+    """A pod on the node and what the drain does with it, in kubectl's terms."""
+
+    namespace: str
+    name: str
+    uid: str
+    evict: bool
+    reason: str = ""
+
+
+class Plan(Message):
+    """The read-only plan: what would be done to which object, and what stands against it."""
+
+    checks: list[Check]
+    actions: list[str]
+    drained: list[DrainedPod] = []
+    pins: Pins | None = None
+    members: list[Member] = []
+    made_at: datetime
+
+    @property
+    def refusals(self) -> list[Check]:
+        """The checks that refuse."""
+        return [check for check in self.checks if check.verdict is Verdict.REFUSE]

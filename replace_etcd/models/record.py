@@ -1,0 +1,49 @@
+"""The record of a replacement: a ConfigMap beside the etcd that is being replaced.
+
+It is the lock, the fence, and what a person reads when Temporal is gone.
+"""
+
+from datetime import datetime
+from typing import Self
+
+from replace_etcd.models import Message
+from replace_etcd.models.result import Outcome, Phase
+
+RECORD = "record.json"
+BY_HAND = "what-to-do-by-hand.txt"
+
+
+class Record(Message):
+    """Who replaces which member, how far it is, and until when its newest attempt may send changes."""
+
+    temporal_cluster_id: str
+    temporal_namespace: str
+    workflow_id: str
+    first_run_id: str
+    run_id: str
+    generation: int
+    phase: Phase
+    attempt: str = ""
+    until: datetime
+    started_at: datetime
+    updated_at: datetime
+    replica: str
+    node: str
+    member_id: str
+    outcome: Outcome | None = None
+    reason: str = ""
+    by_hand: str = ""
+
+    @property
+    def chain(self) -> tuple[str, str, str, str]:
+        """The workflow, over all its resets, on the one Temporal that runs it."""
+        return (self.temporal_cluster_id, self.temporal_namespace, self.workflow_id, self.first_run_id)
+
+    def to_data(self) -> dict[str, str]:
+        """As the data of a ConfigMap: one key for programs, one for people."""
+        return {RECORD: self.model_dump_json(exclude={"by_hand"}, indent=1), BY_HAND: self.by_hand}
+
+    @classmethod
+    def from_data(cls, data: dict[str, str]) -> Self:
+        """Read it back from the data of a ConfigMap."""
+        return cls.model_validate_json(data[RECORD]).model_copy(update={"by_hand": data.get(BY_HAND, "")})

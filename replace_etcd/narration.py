@@ -1,0 +1,49 @@
+"""Words for people: the page of the workflow in the Web UI, and sentences for errors; pure."""
+
+from pydantic import ValidationError
+
+from replace_etcd.models.plan import Plan, Verdict
+from replace_etcd.models.request import ReplacementRequest
+from replace_etcd.models.result import Progress
+
+SIGNS = {Verdict.OK: "ok", Verdict.WARN: "**warn**", Verdict.REFUSE: "**refuse**"}
+
+
+def details(request: ReplacementRequest, plan: Plan | None, progress: Progress, reason: str) -> str:
+    """The current details of the workflow, as a Markdown checklist."""
+    pins = plan.pins if plan else None
+    replica = pins.replica if pins else request.failed_replica or "the failed replica"
+    outcome = f": **{progress.outcome.value}**" if progress.outcome else ""
+    lines = [f"### {replica} of {request.user_cluster}{outcome}", ""]
+    if reason:
+        lines += [reason, ""]
+    if progress.waiting_for == "approval":
+        lines += [
+            'Waiting for approval: update `approve` or `decline` with `{"approver": ..., "comment": ...}`.',
+            "",
+        ]
+    lines += [f"- [x] {step.summary or step.name}" for step in progress.steps if not step.error]
+    lines += [f"- [ ] {step.summary or step.name}: {step.error}" for step in progress.steps if step.error]
+    if progress.current:
+        lines.append(f"- [ ] *{progress.current.replace('_', ' ')}* …")
+    if plan is not None:
+        lines += ["", "| check | verdict | evidence |", "|---|---|---|"]
+        lines += [f"| {check.name} | {SIGNS[check.verdict]} | {check.evidence} |" for check in plan.checks]
+    return "\n".join(lines)
+
+
+def refusal(plan: Plan) -> str:
+    """Every refusal with its way out."""
+    refusals = [f"{check.name}: {check.evidence} ({check.way_out})" for check in plan.refusals]
+    return f"preflight refuses, nothing was changed: {'; '.join(refusals)}"
+
+
+def invalid_input(error: ValidationError) -> str:
+    """Each field, what is wrong with it, and the way out."""
+    problems = []
+    for problem in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"]) or "the input"
+        given = "" if problem["type"] in ("missing", "extra_forbidden") else f" (given: {problem['input']!r})"
+        problems.append(f"{field}: {problem['msg'].lower()}{given}")
+    known = ", ".join(ReplacementRequest.model_fields)
+    return f"invalid input: {'; '.join(problems)}. Fields are: {known}; user_cluster is required"

@@ -1,0 +1,44 @@
+"""Settings of the worker, read from the environment: the vendor's names are the defaults."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Names of objects, and how patient the steps are; each field is `REPLACE_ETCD_` plus its name in capitals.
+
+    Addresses and credentials come from where their own tools look: `KUBECONFIG` (or the service account),
+    and `TEMPORAL_*` by `temporalio.envconfig`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="REPLACE_ETCD_", frozen=True)
+
+    task_queue: str = "replace-etcd"
+    context: str | None = Field(
+        default=None, description="context of the kubeconfig; its current one by default"
+    )
+
+    stateful_set: str = "kube-etcd"
+    container: str = "kube-etcd"
+    pdb: str = "kube-etcd-pdb"
+    certificates_secret_prefix: str = "kube-etcd-certs"  # noqa: S105 - the prefix of a name, no secret
+    certificates_directory: str = "/etcd.local.config/certificates"
+    client_endpoint: str = "https://127.0.0.1:2379"
+    record: str = "kube-etcd-replacement"
+
+    utility_image: str = "gcr.io/gke-on-prem-release/etcd-util:latest"
+    utility_name_prefix: str = "etcd-utility"
+    cluster_name_label: str = "kubernetes.googleapis.com/cluster-name"
+    management_namespace_suffix: str = "-gke-onprem-mgmt"
+
+    failure_probe_seconds: float = Field(
+        default=10.0, ge=0, description="how long a member must be seen to fail"
+    )
+    eviction_grace_seconds: int = Field(default=3, ge=1)
+    edit_settle_seconds: float = Field(
+        default=2.0, ge=0, description="how long the edited template must stand still"
+    )
+    command_timeout_seconds: int = Field(default=8, ge=1)
+    max_concurrent_activities: int = Field(default=50, ge=1)
+    graceful_shutdown_seconds: float = Field(default=20.0, ge=0)
+    log_format: str = Field(default="auto", pattern="^(auto|json|console)$")

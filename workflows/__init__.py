@@ -1,0 +1,1 @@
+"""Deterministic code only: the choreography of a replacement. Nothing here does I/O."""

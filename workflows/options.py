@@ -1,0 +1,91 @@
+"""Time limits and retries of every activity, in one table.
+
+`attempt` bounds one attempt, `total` all of them together; an attempt that stops heartbeating for
+`HEARTBEAT` is given up earlier. Forward steps before the removal give up on errors that no retry can mend;
+compensations, and every step after the removal, never do (docs/contract.md, Rules of the saga, 6).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+from replace_etcd.errors import FINAL
+from replace_etcd.models.request import Limits
+
+HEARTBEAT = timedelta(seconds=10)
+FIRST_PAUSE = timedelta(milliseconds=500)
+LONGEST_PAUSE = timedelta(seconds=15)
+LATE = ["LockLost"]  # another order has the record: nothing that this run could do would be right
+
+
+def seconds(number: float) -> timedelta:
+    """A duration."""
+    return timedelta(seconds=number)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long one attempt, and all attempts of a step, may take; None: without limit."""
+
+    attempt: timedelta
+    total: timedelta | None = None
+
+
+FORWARD = {
+    "preflight": Patience(seconds(90), seconds(180)),
+    "claim_replacement_record": Patience(seconds(30), seconds(120)),
+    "back_up_pod_disruption_budget": Patience(seconds(30), seconds(120)),
+    "delete_pod_disruption_budget": Patience(seconds(60), seconds(180)),
+    "join_existing_on_delete": Patience(seconds(90), seconds(240)),
+    "cordon_node": Patience(seconds(60), seconds(180)),
+    "create_utility_pod": Patience(seconds(150), seconds(400)),
+    "evict_failed_pod": Patience(seconds(120), seconds(400)),
+    "protect_survivors": Patience(seconds(60), seconds(180)),
+    "wait_until_failed_pod_is_gone": Patience(seconds(90), seconds(400)),
+    "remove_member": Patience(seconds(120), seconds(400)),
+}
+
+PAST_THE_POINT_OF_NO_RETURN = {
+    "disarm_alarm_of_removed_member": Patience(seconds(90), seconds(900)),
+    "clean_data_directory": Patience(seconds(400), seconds(1800)),
+    "delete_utility_pod": Patience(seconds(120), seconds(900)),
+    "add_member": Patience(seconds(120), seconds(900)),
+    "uncordon_node": Patience(seconds(60), seconds(900)),
+    "restore_initial_cluster_state": Patience(seconds(90), seconds(900)),
+    "restart_replaced_pod": Patience(seconds(300), seconds(1800)),
+    "restore_update_strategy": Patience(seconds(90), seconds(900)),
+    "restore_pod_disruption_budget": Patience(seconds(60), seconds(900)),
+    "verify_replacement": Patience(seconds(90), seconds(900)),
+    "delete_replacement_record": Patience(seconds(90), seconds(900)),
+}
+
+COMPENSATIONS = {
+    "settle_removal": Patience(seconds(120)),
+    "restore_pod_disruption_budget": Patience(seconds(90)),
+    "restore_flag_and_strategy": Patience(seconds(120)),
+    "replace_pod_with_wrong_flag": Patience(seconds(180)),
+    "delete_utility_pod": Patience(seconds(120)),
+    "uncordon_node": Patience(seconds(90)),
+    "close_replacement_record": Patience(seconds(90)),
+    "delete_replacement_record": Patience(seconds(90)),
+}
+
+
+def with_limits(name: str, limits: Limits) -> Patience | None:
+    """Steps that wait for what nobody controls: their limits come from the input."""
+    return {
+        "drain_node": Patience(limits.drain, limits.drain),
+        "promote_member": Patience(limits.rejoin, limits.rejoin),
+        "wait_for_voter": Patience(limits.rejoin, limits.rejoin),
+    }.get(name)
+
+
+def _policy(final: list[str]) -> RetryPolicy:
+    return RetryPolicy(
+        initial_interval=FIRST_PAUSE, maximum_interval=LONGEST_PAUSE, non_retryable_error_types=final
+    )
+
+
+UNTIL_FINAL = _policy(FINAL)
+UNTIL_LATE = _policy(LATE)

@@ -1,0 +1,236 @@
+"""The saga: carry out a step, remember how to undo it, and undo in the order that is safe.
+
+Compensations do not run in reverse order of their steps: the PodDisruptionBudget is always safe to put back, so
+it comes first, and the node is uncordoned last (docs/contract.md, Rules of the saga, 2).
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.workflow import ActivityCancellationType
+
+from workflows import options
+
+with workflow.unsafe.imports_passed_through():
+    from replace_etcd.models.orders import Done, Fence, Left
+    from replace_etcd.models.plan import Pins
+    from replace_etcd.models.request import Limits
+    from replace_etcd.models.result import Phase, Step
+
+O = TypeVar("O", bound=BaseModel)  # noqa: E741 - an order
+R = TypeVar("R", bound=Done)
+Activity = Callable[[Any, O], Awaitable[R]]
+
+ROLL_BACK_ORDER = (
+    "restore_pod_disruption_budget",
+    "restore_flag_and_strategy",
+    "replace_pod_with_wrong_flag",
+    "delete_utility_pod",
+    "uncordon_node",
+    "delete_replacement_record",
+)
+# Steps that may wait for long are interrupted by a stop; all others are let finish, since they are short.
+INTERRUPTIBLE = {
+    "preflight",
+    "create_utility_pod",
+    "evict_failed_pod",
+    "wait_until_failed_pod_is_gone",
+    "drain_node",
+}
+
+
+class Stopped(Exception):
+    """Somebody asked for a stop while there was a way back."""
+
+
+class StepFailed(Exception):
+    """A step failed for good."""
+
+    def __init__(self, name: str, kind: str, why: str) -> None:
+        super().__init__(f"{name}: {why}")
+        self.name = name
+        self.kind = kind
+        self.why = why
+
+    @property
+    def is_late(self) -> bool:
+        """Whether another order has the record, so that this run must not even compensate."""
+        return self.kind == "LockLost"
+
+
+class Saga:
+    """Runs the steps of one replacement, and its compensations."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.steps: list[Step] = []
+        self.left: list[str] = []
+        self.restored: list[str] = []
+        self.phase = Phase.PREFLIGHT
+        self.current: str | None = None
+        self.current_since: datetime | None = None
+        self.stop_requested = False
+        self.past_the_point_of_no_return = False
+        self._changed = changed
+        self._compensations: dict[str, Callable[[], Awaitable[Done]]] = {}
+        self._generation = 0
+        self._running: workflow.ActivityHandle[Any] | None = None
+        self._pins: Pins | None = None
+        self._limits = Limits()
+
+    def bind(self, pins: Pins, limits: Limits) -> None:
+        """From here on every order carries these pins."""
+        self._pins = pins
+        self._limits = limits
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase: every order given from now on names it."""
+        self.phase = phase
+        self._changed()
+
+    def request_stop(self) -> None:
+        """Stop as soon as the step under way ends, if there is still a way back."""
+        self.stop_requested = True
+        if (
+            self._running is not None
+            and self.current in INTERRUPTIBLE
+            and not self.past_the_point_of_no_return
+        ):
+            self._running.cancel()
+
+    async def look(self, activity: Activity[O, R], question: O, summary: str) -> R:
+        """Carry out a read-only step, which needs neither pins nor fence."""
+        return await self._run(activity, question, summary)
+
+    async def step(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> R:
+        """Carry out one step; `Stopped` after it where a stop was asked for, `StepFailed` where it failed for good."""
+        return await self._run(activity, self._order(order, fields), summary)
+
+    async def _run(self, activity: Activity[O, R], order: O, summary: str) -> R:
+        if self.stop_requested and not self.past_the_point_of_no_return:
+            raise Stopped
+        name = activity.__name__
+        patience = options.with_limits(name, self._limits)
+        if self.past_the_point_of_no_return:
+            patience = patience or options.PAST_THE_POINT_OF_NO_RETURN[name]
+            retry = options.UNTIL_LATE
+        else:
+            patience = patience or options.FORWARD[name]
+            retry = options.UNTIL_FINAL
+        result = await self._execute(activity, order, summary, patience, retry)
+        if self.stop_requested and not self.past_the_point_of_no_return:
+            raise Stopped
+        return result
+
+    async def cross(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> R:
+        """Carry out the step that is the point of no return: no stop interrupts it, and none undoes it."""
+        if self.stop_requested:
+            raise Stopped
+        self.past_the_point_of_no_return = True
+        patience = options.FORWARD[activity.__name__]
+        return await self._execute(
+            activity, self._order(order, fields), summary, patience, options.UNTIL_FINAL
+        )
+
+    def undo_with(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> None:
+        """Register a compensation, before the step that it undoes."""
+
+        async def compensate() -> Done:
+            return await self.compensate(activity, order, summary, **fields)
+
+        self._compensations[activity.__name__] = compensate
+
+    async def compensate(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> R:
+        """Run one compensation, retried without limit."""
+        patience = options.COMPENSATIONS[activity.__name__]
+        result = await self._execute(
+            activity, self._order(order, fields), summary, patience, options.UNTIL_LATE
+        )
+        self.restored.append(activity.__name__)
+        return result
+
+    async def roll_back(self) -> None:
+        """Undo everything that was begun."""
+        self.enter(Phase.ROLLING_BACK)
+        await self._undo(ROLL_BACK_ORDER)
+
+    async def rest_safely(self) -> None:
+        """After the removal: budget back, utility Pod gone, node uncordoned; `existing` and `OnDelete` stay."""
+        await self._undo(("restore_pod_disruption_budget", "delete_utility_pod", "uncordon_node"))
+
+    async def _undo(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            if name in self._compensations:
+                await self._compensations[name]()
+
+    def _order(self, order: type[O], fields: dict[str, Any]) -> O:
+        self._generation += 1
+        info = workflow.info()
+        fence = Fence(
+            workflow_id=info.workflow_id,
+            first_run_id=info.first_execution_run_id,
+            run_id=info.run_id,
+            generation=self._generation,
+            phase=self.phase,
+        )
+        return order(pins=self._pins, fence=fence, **fields)
+
+    async def _execute(
+        self, activity: Activity[O, R], order: O, summary: str, patience: options.Patience, retry: Any
+    ) -> R:
+        name = activity.__name__
+        self.current, self.current_since = name, workflow.now()
+        self._changed()
+        self._running = workflow.start_activity_method(
+            activity,
+            order,
+            summary=summary,
+            start_to_close_timeout=patience.attempt,
+            schedule_to_close_timeout=patience.total,
+            heartbeat_timeout=options.HEARTBEAT,
+            retry_policy=retry,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        try:
+            result: R = await self._running
+        except ActivityError as error:
+            raise self._failed(name, summary, error) from error
+        finally:
+            self._running, self.current = None, None
+        self.steps.append(
+            Step(
+                name=name,
+                summary=summary,
+                started_at=result.started_at,
+                finished_at=result.finished_at,
+                attempts=result.attempts,
+                note=result.note,
+            )
+        )
+        if isinstance(result, Left):
+            self.left += result.left
+        self._changed()
+        return result
+
+    def _failed(self, name: str, summary: str, error: ActivityError) -> Exception:
+        cause = error.cause
+        kind = (cause.type or "") if isinstance(cause, ApplicationError) else type(cause).__name__
+        why = str(cause) if cause is not None else str(error)
+        started = self.current_since or workflow.now()
+        self.steps.append(
+            Step(
+                name=name,
+                summary=summary,
+                started_at=started,
+                finished_at=workflow.now(),
+                attempts=0,
+                error=why,
+            )
+        )
+        self._changed()
+        if isinstance(cause, CancelledError):
+            return Stopped()
+        return StepFailed(name, kind, why)
