@@ -1,0 +1,179 @@
+"""Puts a lab together inside its namespaces: control plane, nodes, user cluster, writers, faults, judge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from lab import fixture, judge, observe
+from lab.binaries import etcd_folder
+from lab.control_plane import ControlPlane
+from lab.control_plane.real import RealControlPlane
+from lab.etcd_gateway import EtcdGateway
+from lab.faults import Faults
+from lab.fixture.names import NAMESPACE, NODE_LABELS, NODES, REPLICAS
+from lab.history import History
+from lab.kube_client import KubeClient
+from lab.models import Fault, Judgement, LabReport, LabStatus, ObjectsView
+from lab.nodes import commands
+from lab.nodes.cluster import Nodes, UnknownPod
+from lab.nodes.runtime import Folders
+from lab.options import LabOptions
+from lab.pki import AdminPki, EtcdPki
+from lab.workload import PREFIX, Workload
+
+API_PORT = 6443
+CATCH_UP = 10.0
+POLL = 0.05
+
+
+class AdminCluster:
+    """The running lab; the control socket calls its methods."""
+
+    def __init__(
+        self, options: LabOptions, certificates: Path, data: Path, progress: Callable[[str], None]
+    ) -> None:
+        self.options = options
+        self.data = data
+        self.pki = AdminPki(data / "pki")
+        self.nodes = Nodes(NODES, NODE_LABELS, Folders(data, etcd_folder(options.etcd)))
+        self.control_plane = control_plane(options, data / "control-plane", self.pki)
+        self._etcd_pki = EtcdPki(certificates, REPLICAS)
+        self._progress = progress
+        self._stack = AsyncExitStack()
+        self._before: ObjectsView | None = None
+        self.failed: str | None = None
+        self.fault: Fault | None = None
+
+    async def start(self) -> None:
+        """Bring everything up; it is whole when this returns."""
+        _, _, flags = await asyncio.gather(
+            self.control_plane.start(), self.nodes.prepare(), self._etcd_flags()
+        )
+        self._stack.push_async_callback(self.control_plane.stop)
+        self._progress(f"the API server answers (Kubernetes {self.control_plane.version})")
+        self.client = await self._stack.enter_async_context(
+            KubeClient.from_kubeconfig(self.control_plane.kubeconfig)
+        )
+        self.gateway = EtcdGateway(self._etcd_pki, self._address)
+        self._stack.push_async_callback(self.gateway.close)
+        self.workload = Workload(self.gateway)
+        self.faults = Faults(self.nodes, self.data, self.client)
+        self.history = History(self.client)
+        await self._populate(flags)
+        self._stack.push_async_callback(self.nodes.stop)
+        await self._grow()
+        self._before = await observe.objects(self.client)
+        self.history.start()
+        self._stack.push_async_callback(self.history.stop)
+
+    async def stop(self) -> None:
+        """End what has an end of its own; the namespaces take the rest."""
+        await self._stack.aclose()
+
+    async def _populate(self, flags: list[str]) -> None:
+        certificates = self._etcd_pki.files
+        management = self.options.pod_management
+        await asyncio.gather(
+            self.nodes.start(self.client, self.pki),
+            fixture.apply(
+                self.client, certificates=certificates, pod_management=management, etcd_flags=flags
+            ),
+        )
+        self._progress("three nodes are registered, the user cluster is starting")
+        await observe.until_whole(self.client)
+        await observe.until_healthy(self.gateway)
+        self._progress("three etcd members are healthy")
+
+    async def _grow(self) -> None:
+        if self.options.database_size:
+            self._progress(f"filling the database with {self.options.database_size} bytes")
+            await self.workload.fill(self.options.database_size)
+
+    async def _etcd_flags(self) -> list[str]:
+        """What makes a lab fast without changing what is shown, where this etcd knows it."""
+        program = str(etcd_folder(self.options.etcd) / "etcd")
+        text = await commands.run(program, "--help")
+        return ["--unsafe-no-fsync"] if "--unsafe-no-fsync" in text else []
+
+    def _address(self, replica: str) -> str:
+        try:
+            _, record = self.nodes.find(NAMESPACE, replica)
+        except UnknownPod as error:
+            raise LookupError(str(error)) from error
+        if not record.address:
+            raise LookupError(f"{replica} has no address yet")
+        return record.address
+
+    async def leader(self) -> str | None:
+        """The replica that leads, as the members say."""
+        return await observe.leader(self.gateway)
+
+    async def destroy(self, replica: str, fault: Fault) -> str:
+        """Break a member, or the leader whoever it is; return its name."""
+        name = await self.leader() if replica == "leader" else replica
+        if name not in REPLICAS:
+            raise LookupError(f"there is no replica {name}; there are {', '.join(REPLICAS)} and leader")
+        await self.faults.destroy(name, fault)
+        self.failed, self.fault = name, fault
+        return name
+
+    async def status(self) -> LabStatus:
+        """The lab at a glance."""
+        return LabStatus(
+            kubernetes=self.control_plane.version,
+            etcd=await observe.version(self.gateway),
+            members=await observe.members(self.gateway),
+            leader=await self.leader(),
+            pods=await observe.pods(self.client),
+            nodes=await observe.ready_nodes(self.client),
+            agents={name: agent.running for name, agent in self.nodes.agents.items()},
+            failed=self.failed,
+            fault=self.fault,
+            traffic=self.workload.report() if self.workload.ledger.started else None,
+        )
+
+    async def report(self) -> LabReport:
+        """The judgement; writers should have been stopped, or what they write meanwhile is not judged."""
+        assert self._before is not None  # noqa: S101 - the lab has started
+        after = await observe.objects(self.client)
+        return LabReport(
+            kubernetes=self.control_plane.version,
+            etcd=await observe.version(self.gateway),
+            members=await observe.members(self.gateway),
+            failed=self.failed,
+            traffic=self.workload.report(),
+            judgement=await self._judgement(),
+            before=self._before,
+            after=after,
+            pdb_restored=after.pdb_spec == self._before.pdb_spec,
+            strategy_restored=after.update_strategy == self._before.update_strategy,
+            nodes_restored=after.unschedulable_nodes == self._before.unschedulable_nodes,
+        )
+
+    async def _judgement(self) -> Judgement:
+        acknowledged = set(self.workload.ledger.acknowledged)
+        revision = self.workload.ledger.revision
+        read = await asyncio.gather(
+            *(observe.caught_up_keys(self.gateway, name, PREFIX, revision, CATCH_UP) for name in REPLICAS)
+        )
+        return judge.judge(
+            acknowledged=acknowledged,
+            read={name: keys for name, keys in zip(REPLICAS, read, strict=True) if keys is not None},
+            unread=[name for name, keys in zip(REPLICAS, read, strict=True) if keys is None],
+            sightings=self.history.sightings,
+            presences=self.history.presences,
+            failed=self.failed,
+            until=asyncio.get_running_loop().time(),
+        )
+
+
+def control_plane(options: LabOptions, directory: Path, pki: AdminPki) -> ControlPlane:
+    """The control plane that the options ask for, at a fixed port: the network namespace is the lab's alone."""
+    if options.kubernetes == "real":
+        return RealControlPlane(directory, pki, assets=options.assets, port=API_PORT)
+    from lab.control_plane.simulated import SimulatedControlPlane  # noqa: PLC0415
+
+    return SimulatedControlPlane(directory, pki, port=API_PORT)

@@ -1,0 +1,67 @@
+"""Remembers what happened to the user cluster's pods and its PodDisruptionBudget, by watching the API.
+
+The judge asks afterwards; what came and went in between would be missed by looking only at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import aiohttp
+
+from lab.fixture.names import DISRUPTION_BUDGET, NAMESPACE, REPLICAS
+from lab.judge import Presence, Sighting
+from lab.kube_client import ApiError, Json, KubeClient, path_of
+from lab.nodes.tasks import cancelled
+
+RETRY = 0.1
+
+
+def restart_count(pod: Json) -> int:
+    """How often the pod's containers were restarted."""
+    return sum(item["restartCount"] for item in pod.get("status", {}).get("containerStatuses", []))
+
+
+class History:
+    """Two watches; it starts when the lab is whole and goes on until its end."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+        self._tasks: list[asyncio.Task[None]] = []
+        self._clock = asyncio.get_running_loop().time
+        self.sightings: list[Sighting] = []
+        self.presences: list[Presence] = []
+
+    def start(self) -> None:
+        """Begin to watch."""
+        for resource, take in (("pods", self._pod), ("poddisruptionbudgets", self._budget)):
+            self._tasks.append(asyncio.create_task(self._follow(resource, take)))
+
+    async def stop(self) -> None:
+        """End the watches."""
+        await cancelled(*self._tasks)
+
+    async def _follow(self, resource: str, take: Callable[[str, Json], None]) -> None:
+        while True:
+            with suppress(ApiError, aiohttp.ClientError, TimeoutError):
+                found = await self._client.request("GET", path_of(resource, "", NAMESPACE))
+                for item in found["items"]:
+                    take("ADDED", item)
+                version = found["metadata"]["resourceVersion"]
+                async for kind, item in self._client.watch(resource, NAMESPACE, resourceVersion=version):
+                    take(kind, item)
+            await asyncio.sleep(RETRY)
+
+    def _pod(self, kind: str, pod: Json) -> None:
+        if kind != "DELETED" and pod["metadata"]["name"] in REPLICAS:
+            seen = Sighting(pod["metadata"]["name"], pod["metadata"]["uid"], restart_count(pod))
+            if seen not in self.sightings[-len(REPLICAS) :]:
+                self.sightings.append(seen)
+
+    def _budget(self, kind: str, budget: Json) -> None:
+        if budget["metadata"]["name"] == DISRUPTION_BUDGET:
+            present = kind != "DELETED"
+            if not self.presences or self.presences[-1].present != present:
+                self.presences.append(Presence(self._clock(), present))

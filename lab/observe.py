@@ -1,0 +1,155 @@
+"""Looks at the admin cluster and at etcd from outside, and waits until both are as they should be."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable
+
+from lab.etcd_gateway import EtcdGateway, NotSent, Refused, Unreachable
+from lab.fixture.names import CONTAINER, DISRUPTION_BUDGET, NAMESPACE, REPLICAS, STATEFUL_SET
+from lab.history import restart_count
+from lab.kube_client import Json, KubeClient
+from lab.models import Member, ObjectsView, PodView
+
+FLAG = "--initial-cluster-state="
+POLL = 0.05
+PODS = 10
+"""etcd, API servers and DaemonSet pods, three of each, and one pod of another user cluster."""
+NO_ANSWER = (NotSent, Refused, Unreachable)
+
+
+def is_ready(item: Json) -> bool:
+    """The Ready condition of a pod or node."""
+    conditions = item.get("status", {}).get("conditions", [])
+    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+
+
+async def until_whole(client: KubeClient) -> None:
+    """Until every pod is Ready and the PodDisruptionBudgets have counted them."""
+    while not await _whole(client):
+        await asyncio.sleep(POLL)
+
+
+async def _whole(client: KubeClient) -> bool:
+    found = await client.list("pods")
+    if len(found) < PODS or not all(is_ready(pod) for pod in found):
+        return False
+    budgets = await client.list("poddisruptionbudgets", NAMESPACE)
+    return all(budget.get("status", {}).get("currentHealthy") == len(REPLICAS) for budget in budgets)
+
+
+async def until_healthy(gateway: EtcdGateway) -> None:
+    """Until every member has a leader."""
+    for replica in REPLICAS:
+        while not await _has_leader(gateway, replica):
+            await asyncio.sleep(POLL)
+
+
+async def _has_leader(gateway: EtcdGateway, replica: str) -> bool:
+    found = await _or_none(gateway.status(replica))
+    return found is not None and found.get("leader", "0") != "0"
+
+
+async def _or_none(answer: Awaitable[Json]) -> Json | None:
+    try:
+        return await answer
+    except NO_ANSWER:
+        return None
+
+
+async def statuses(gateway: EtcdGateway) -> dict[str, Json]:
+    """The status of each member that answers."""
+    answers = await asyncio.gather(*(_or_none(gateway.status(name)) for name in REPLICAS))
+    return {name: found for name, found in zip(REPLICAS, answers, strict=True) if found}
+
+
+async def leader(gateway: EtcdGateway) -> str | None:
+    """The replica that says of itself that it leads."""
+    for name, found in (await statuses(gateway)).items():
+        if found.get("leader") == found["header"]["member_id"]:
+            return name
+    return None
+
+
+async def version(gateway: EtcdGateway) -> str:
+    """The etcd version that runs, or nothing while no member answers."""
+    return next((str(found["version"]) for found in (await statuses(gateway)).values()), "")
+
+
+async def members(gateway: EtcdGateway) -> list[Member]:
+    """The member list with each member's own health; empty while no member answers."""
+    answering = await statuses(gateway)
+    healthy = {name for name, found in answering.items() if found.get("leader", "0") != "0"}
+    for name in answering:
+        try:
+            found = await gateway.members(name)
+        except NO_ANSWER:
+            continue
+        return sorted((_member(item, healthy) for item in found), key=lambda member: member.name)
+    return []
+
+
+def _member(item: Json, healthy: set[str]) -> Member:
+    return Member.model_validate({**item, "healthy": item["name"] in healthy})
+
+
+async def pods(client: KubeClient) -> list[PodView]:
+    """The pods of the user cluster's namespace."""
+    return [_pod(item) for item in await client.list("pods", NAMESPACE)]
+
+
+def _pod(pod: Json) -> PodView:
+    return PodView(
+        name=pod["metadata"]["name"],
+        uid=pod["metadata"]["uid"],
+        node=pod["spec"].get("nodeName", ""),
+        phase=pod["status"].get("phase", "Pending"),
+        ready=is_ready(pod),
+        restarts=restart_count(pod),
+        address=pod["status"].get("podIP", ""),
+    )
+
+
+async def ready_nodes(client: KubeClient) -> dict[str, bool]:
+    """Which node is Ready."""
+    return {item["metadata"]["name"]: is_ready(item) for item in await client.list("nodes")}
+
+
+async def objects(client: KubeClient) -> ObjectsView:
+    """What a replacement has to leave as it was."""
+    stateful_set, budget, nodes = await asyncio.gather(
+        client.get("statefulsets", STATEFUL_SET, NAMESPACE),
+        client.find("poddisruptionbudgets", DISRUPTION_BUDGET, NAMESPACE),
+        client.list("nodes"),
+    )
+    template = json.dumps(stateful_set["spec"]["template"], sort_keys=True)
+    return ObjectsView(
+        pdb_spec=budget["spec"] if budget else None,
+        initial_cluster_state=_flag(stateful_set),
+        update_strategy=stateful_set["spec"]["updateStrategy"],
+        template_hash=hashlib.sha256(template.encode()).hexdigest()[:16],
+        unschedulable_nodes=sorted(n["metadata"]["name"] for n in nodes if n["spec"].get("unschedulable")),
+    )
+
+
+def _flag(stateful_set: Json) -> str:
+    containers = stateful_set["spec"]["template"]["spec"]["containers"]
+    words = [word for item in containers if item["name"] == CONTAINER for word in item["args"]]
+    return next((word.removeprefix(FLAG) for word in words if word.startswith(FLAG)), "")
+
+
+async def caught_up_keys(
+    gateway: EtcdGateway, replica: str, prefix: str, revision: int, within: float
+) -> set[str] | None:
+    """Every key as this member has it, once it has reached a revision or the time is over; None without answer."""
+    deadline = asyncio.get_running_loop().time() + within
+    while True:
+        try:
+            keys, reached = await gateway.keys(replica, prefix)
+        except NO_ANSWER:
+            keys, reached = None, 0
+        if reached >= revision or asyncio.get_running_loop().time() > deadline:
+            return keys
+        await asyncio.sleep(POLL)
