@@ -25,8 +25,6 @@ from lab.pki import AdminPki, EtcdPki
 from lab.workload import PREFIX, Workload
 
 API_PORT = 6443
-CATCH_UP = 10.0
-POLL = 0.05
 
 
 class AdminCluster:
@@ -157,7 +155,7 @@ class AdminCluster:
         acknowledged = set(self.workload.ledger.acknowledged)
         revision = self.workload.ledger.revision
         read = await asyncio.gather(
-            *(observe.caught_up_keys(self.gateway, name, PREFIX, revision, CATCH_UP) for name in REPLICAS)
+            *(observe.caught_up_keys(self.gateway, name, PREFIX, revision) for name in REPLICAS)
         )
         return judge.judge(
             acknowledged=acknowledged,

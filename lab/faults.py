@@ -6,7 +6,6 @@ over the damage, and the node agent would start it again between the kill and th
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from lab.kube_client import KubeClient
 from lab.models import Fault
 from lab.nodes.cluster import Nodes
 from lab.nodes.launcher import Process
+from lab.observe import until
 
-POLL = 0.05
 STOPPED = "Tt"
 
 
@@ -88,16 +87,19 @@ class Faults:
 
     async def _shows(self, replica: str) -> None:
         """Until the API shows that the pod is not Ready."""
-        while True:
+
+        async def not_ready() -> bool:
             pod = await self._client.get("pods", replica, NAMESPACE)
-            if not any(item["ready"] for item in pod["status"].get("containerStatuses", [])):
-                return
-            await asyncio.sleep(POLL)
+            return not any(item["ready"] for item in pod["status"].get("containerStatuses", []))
+
+        await until(not_ready)
 
 
 async def _stopped(process: Process) -> None:
-    while process.running and _state(process.pid) not in STOPPED:
-        await asyncio.sleep(POLL / 10)
+    async def stopped() -> bool:
+        return not process.running or _state(process.pid) in STOPPED
+
+    await until(stopped)
 
 
 def _state(pid: int) -> str:

@@ -22,9 +22,8 @@ def main() -> int:
     signal.set_wakeup_fd(wake_up_writer)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: None)
-    supervisor = os.spawnv(
-        os.P_NOWAIT, sys.executable, [sys.executable, "-m", "lab.supervisor", *sys.argv[1:]]
-    )
+    words = [sys.executable, "-m", "lab.supervisor", *sys.argv[1:]]
+    supervisor = os.posix_spawn(sys.executable, words, os.environ)
     return _watch(supervisor, lifeline, wake_up)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from lab.etcd_gateway import EtcdGateway, NotSent, Refused, Unreachable
 from lab.fixture.names import CONTAINER, DISRUPTION_BUDGET, NAMESPACE, REPLICAS, STATEFUL_SET
@@ -13,11 +14,20 @@ from lab.history import restart_count
 from lab.kube_client import Json, KubeClient
 from lab.models import Member, ObjectsView, PodView
 
+ANSWER_WITHIN, CATCH_UP_WITHIN = 2.0, 15.0
 FLAG = "--initial-cluster-state="
 POLL = 0.05
 PODS = 10
 """etcd, API servers and DaemonSet pods, three of each, and one pod of another user cluster."""
 NO_ANSWER = (NotSent, Refused, Unreachable)
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again until something holds; the time limit is the caller's."""
+    while True:
+        if await holds():
+            return
+        await asyncio.sleep(POLL)
 
 
 def is_ready(item: Json) -> bool:
@@ -28,8 +38,7 @@ def is_ready(item: Json) -> bool:
 
 async def until_whole(client: KubeClient) -> None:
     """Until every pod is Ready and the PodDisruptionBudgets have counted them."""
-    while not await _whole(client):
-        await asyncio.sleep(POLL)
+    await until(lambda: _whole(client))
 
 
 async def _whole(client: KubeClient) -> bool:
@@ -43,8 +52,7 @@ async def _whole(client: KubeClient) -> bool:
 async def until_healthy(gateway: EtcdGateway) -> None:
     """Until every member has a leader."""
     for replica in REPLICAS:
-        while not await _has_leader(gateway, replica):
-            await asyncio.sleep(POLL)
+        await until(partial(_has_leader, gateway, replica))
 
 
 async def _has_leader(gateway: EtcdGateway, replica: str) -> bool:
@@ -140,16 +148,19 @@ def _flag(stateful_set: Json) -> str:
     return next((word.removeprefix(FLAG) for word in words if word.startswith(FLAG)), "")
 
 
-async def caught_up_keys(
-    gateway: EtcdGateway, replica: str, prefix: str, revision: int, within: float
-) -> set[str] | None:
-    """Every key as this member has it, once it has reached a revision or the time is over; None without answer."""
-    deadline = asyncio.get_running_loop().time() + within
+async def caught_up_keys(gateway: EtcdGateway, replica: str, prefix: str, revision: int) -> set[str] | None:
+    """Every key as this member has it, once it has reached a revision; None if it does not answer.
+
+    A member that answers is given time to catch up; one that does not, only as much as a restart takes.
+    """
+    clock = asyncio.get_running_loop().time
+    began, keys, reached = clock(), None, 0
     while True:
         try:
             keys, reached = await gateway.keys(replica, prefix)
         except NO_ANSWER:
             keys, reached = None, 0
-        if reached >= revision or asyncio.get_running_loop().time() > deadline:
+        patience = ANSWER_WITHIN if keys is None else CATCH_UP_WITHIN
+        if (keys is not None and reached >= revision) or clock() - began > patience:
             return keys
         await asyncio.sleep(POLL)
