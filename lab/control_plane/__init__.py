@@ -32,5 +32,5 @@ class ControlPlane(Protocol):
         """End everything it started."""
 
 
-class ControlPlaneFailed(Exception):  # noqa: N818 - it names the event
+class ControlPlaneFailed(Exception):
     """A control plane did not come up; the message ends with the log's last lines."""

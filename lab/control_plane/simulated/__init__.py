@@ -36,7 +36,7 @@ class SimulatedControlPlane:
         listeners: Sequence[socket.socket] = (),
         audit_log: Path | None = None,
     ) -> None:
-        """Serve on 127.0.0.1:PORT (a free one if none is given) and on further sockets that already listen."""
+        """Serve on 127.0.0.1:PORT (a free one if none is given) and on further listening sockets."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.kubeconfig = directory / "admin.kubeconfig"

@@ -1,0 +1,54 @@
+"""The audit log: one line of JSON for each change that was asked for, in the form of audit.k8s.io."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lab.control_plane.simulated.clock import now
+from lab.control_plane.simulated.identity import Caller
+from lab.control_plane.simulated.request import Target
+
+Json = dict[str, Any]
+
+READ_ONLY = ("get", "list", "watch")
+
+
+class AuditLog:
+    """Appends to a file, or does nothing when there is none."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = None if path is None else path.open("a", buffering=1)
+
+    def record(self, caller: Caller, target: Target, body: bytes, code: int) -> None:
+        """Write one line for a request that changes, or tried to."""
+        if self._file is None or target.verb in READ_ONLY:
+            return
+        moment = now().isoformat().replace("+00:00", "Z")
+        entry: Json = {
+            "kind": "Event",
+            "apiVersion": "audit.k8s.io/v1",
+            "level": "Request",
+            "stage": "ResponseComplete",
+            "verb": target.verb,
+            "user": {"username": caller.user, "groups": list(caller.groups)},
+            "objectRef": {
+                "resource": target.resource.plural,
+                "namespace": target.namespace,
+                "name": target.name,
+                "apiGroup": target.resource.group,
+                "subresource": target.subresource,
+            },
+            "responseStatus": {"code": code},
+            "requestObject": _readable(body),
+            "stageTimestamp": moment,
+        }
+        self._file.write(json.dumps(entry) + "\n")
+
+
+def _readable(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace") or None

@@ -1,0 +1,177 @@
+"""Where a pod can go: the scheduler's filters, in its order, each giving the real one's reason.
+
+The order decides which reason a node gets, since the first filter that refuses it is the one that is told.
+Resources are not counted: the lab promises none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.control_plane.simulated.cluster import Cluster
+from lab.control_plane.simulated.controllers.taint_eviction import tolerates
+from lab.control_plane.simulated.pod_status import phase
+from lab.control_plane.simulated.selectors import labels_of, matches_selector
+
+Json = dict[str, Any]
+
+UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+HARD = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the filters look at besides the node: the pod, its volumes, and the pods that have a node."""
+
+    pod: Json
+    volumes: Sequence[Json]
+    placed: Sequence[Json]
+    nodes: dict[str, Json]
+
+
+class UnboundError(Exception):
+    """The pod's claims do not allow it anywhere yet; the message is the scheduler's."""
+
+
+def situation(cluster: Cluster, pod: Json) -> Situation:
+    """Collect what the filters need."""
+    pods = cluster.store.list(cluster.resource("pods"))
+    placed = [
+        found
+        for found in pods
+        if found["spec"].get("nodeName") and phase(found) not in ("Succeeded", "Failed")
+    ]
+    nodes = {node["metadata"]["name"]: node for node in cluster.store.list(cluster.resource("nodes"))}
+    return Situation(pod, _bound_volumes(cluster, pod), placed, nodes)
+
+
+def _bound_volumes(cluster: Cluster, pod: Json) -> list[Json]:
+    claims, volumes = (cluster.resource(f"persistentvolume{end}") for end in ("claims", "s"))
+    result = []
+    for entry in pod["spec"].get("volumes", ()):
+        if "persistentVolumeClaim" not in entry:
+            continue
+        name = entry["persistentVolumeClaim"]["claimName"]
+        claim = cluster.store.get(claims, pod["metadata"]["namespace"], name)
+        if claim is None:
+            raise UnboundError(f'persistentvolumeclaim "{name}" not found')
+        if "deletionTimestamp" in claim["metadata"]:
+            raise UnboundError(f'persistentvolumeclaim "{name}" is being deleted')
+        volume = cluster.store.get(volumes, "", claim["spec"].get("volumeName", ""))
+        if phase(claim) != "Bound" or volume is None:
+            raise UnboundError("pod has unbound immediate PersistentVolumeClaims")
+        result.append(volume)
+    return result
+
+
+def refusal(seen: Situation, node: Json) -> str | None:
+    """Return why this node cannot take the pod; None if it can."""
+    return next((reason for check, reason in FILTERS if not check(seen, node)), None)
+
+
+def _schedulable(seen: Situation, node: Json) -> bool:
+    return not node.get("spec", {}).get("unschedulable") or _tolerated(seen.pod, UNSCHEDULABLE)
+
+
+def _taints_tolerated(seen: Situation, node: Json) -> bool:
+    taints = node.get("spec", {}).get("taints") or ()
+    return all(_tolerated(seen.pod, taint) for taint in taints if taint["effect"] != "PreferNoSchedule")
+
+
+def _tolerated(pod: Json, taint: Json) -> bool:
+    return any(tolerates(toleration, taint) for toleration in pod["spec"].get("tolerations", ()))
+
+
+def _selected(seen: Situation, node: Json) -> bool:
+    labels = labels_of(node)
+    wanted = seen.pod["spec"].get("nodeSelector") or {}
+    affinity = ((seen.pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(HARD)
+    exact = all(labels.get(key) == value for key, value in wanted.items())
+    return exact and _matches_terms(affinity, node)
+
+
+def _matches_terms(selector: Json | None, node: Json) -> bool:
+    """Judge a NodeSelector: its terms are alternatives."""
+    if selector is None:
+        return True
+    name = {"metadata.name": node["metadata"]["name"]}
+    return any(
+        matches_selector({"matchExpressions": term.get("matchExpressions")}, labels_of(node))
+        and matches_selector({"matchExpressions": term.get("matchFields")}, name)
+        for term in selector["nodeSelectorTerms"]
+        if term.get("matchExpressions") or term.get("matchFields")
+    )
+
+
+def _single_writer_free(seen: Situation, _node: Json) -> bool:
+    """Check that no other pod uses a claim that only one pod may use at a time."""
+    single = {
+        volume["spec"]["claimRef"]["name"]
+        for volume in seen.volumes
+        if "ReadWriteOncePod" in volume["spec"].get("accessModes", ()) and volume["spec"].get("claimRef")
+    }
+    namespace = seen.pod["metadata"]["namespace"]
+    others = (other for other in seen.placed if other["metadata"]["namespace"] == namespace)
+    used = {
+        (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        for other in others
+        for volume in other["spec"].get("volumes", ())
+    }
+    return not single & used
+
+
+def _volumes_reachable(seen: Situation, node: Json) -> bool:
+    affinities = ((volume["spec"].get("nodeAffinity") or {}).get("required") for volume in seen.volumes)
+    return all(_matches_terms(affinity, node) for affinity in affinities)
+
+
+def _own_anti_affinity(seen: Situation, node: Json) -> bool:
+    return not any(
+        _same_domain(seen, node, other, term) and _concerns(term, seen.pod, other)
+        for term in _anti_affinity(seen.pod)
+        for other in seen.placed
+    )
+
+
+def _others_anti_affinity(seen: Situation, node: Json) -> bool:
+    return not any(
+        _same_domain(seen, node, other, term) and _concerns(term, other, seen.pod)
+        for other in seen.placed
+        for term in _anti_affinity(other)
+    )
+
+
+def _anti_affinity(pod: Json) -> Iterable[Json]:
+    terms: Iterable[Json] = ((pod["spec"].get("affinity") or {}).get("podAntiAffinity") or {}).get(HARD) or ()
+    return terms
+
+
+def _concerns(term: Json, holder: Json, other: Json) -> bool:
+    """Whether a term of one pod means another pod."""
+    namespaces = term.get("namespaces") or [holder["metadata"]["namespace"]]
+    named = other["metadata"]["namespace"] in namespaces
+    return named and matches_selector(term.get("labelSelector"), labels_of(other))
+
+
+def _same_domain(seen: Situation, node: Json, other: Json, term: Json) -> bool:
+    key = term["topologyKey"]
+    there = seen.nodes.get(other["spec"]["nodeName"])
+    value = labels_of(node).get(key)
+    return value is not None and there is not None and labels_of(there).get(key) == value
+
+
+FILTERS: tuple[tuple[Callable[[Situation, Json], bool], str], ...] = (
+    (_schedulable, "node(s) were unschedulable"),
+    (_taints_tolerated, "node(s) had untolerated taint(s)"),
+    (_selected, "node(s) didn't match Pod's node affinity/selector"),
+    (
+        _single_writer_free,
+        "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by "
+        "another pod",
+    ),
+    (_volumes_reachable, "node(s) didn't match PersistentVolume's node affinity"),
+    (_others_anti_affinity, "node(s) didn't satisfy existing pods anti-affinity rules"),
+    (_own_anti_affinity, "node(s) didn't match pod anti-affinity rules"),
+)
