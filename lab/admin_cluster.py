@@ -25,6 +25,8 @@ from lab.pki import AdminPki, EtcdPki
 from lab.workload import PREFIX, Workload
 
 API_PORT = 6443
+DNS_DELAY = 1.0
+"""Once the lab is whole: its first members need not wait, a replaced one meets what it meets on a real cluster."""
 
 
 class AdminCluster:
@@ -47,10 +49,9 @@ class AdminCluster:
 
     async def start(self) -> None:
         """Bring everything up; it is whole when this returns."""
-        _, _, flags = await asyncio.gather(
-            self.control_plane.start(), self.nodes.prepare(), self._etcd_flags()
-        )
+        await self.nodes.prepare()
         self._stack.push_async_callback(self.control_plane.stop)
+        _, flags = await asyncio.gather(self.control_plane.start(), self._etcd_flags())
         self._progress(f"the API server answers (Kubernetes {self.control_plane.version})")
         self.client = await self._stack.enter_async_context(
             KubeClient.from_kubeconfig(self.control_plane.kubeconfig)
@@ -63,6 +64,7 @@ class AdminCluster:
         await self._populate(flags)
         self._stack.push_async_callback(self.nodes.stop)
         await self._grow()
+        self.nodes.dns_delay = DNS_DELAY
         self._before = await observe.objects(self.client)
         self.history.start()
         self._stack.push_async_callback(self.history.stop)

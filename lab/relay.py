@@ -10,6 +10,8 @@ import asyncio
 import socket
 from contextlib import suppress
 
+from lab.nodes.tasks import cancelled
+
 CHUNK = 256 * 1024
 
 
@@ -20,6 +22,7 @@ class Relay:
         self._listener = listener
         self._port = port
         self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Accept connections."""
@@ -29,15 +32,20 @@ class Relay:
         """Accept no more."""
         if self._server is not None:
             self._server.close()
+        await cancelled(*self._connections)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._join(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:  # the API server is down: what a client would see without us
             writer.transport.abort()
             return
-        with suppress(OSError):
-            await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
+        await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
         writer.close()
         other_writer.close()
 

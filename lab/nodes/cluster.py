@@ -31,6 +31,8 @@ class Nodes:
         self._dns = DnsServer(self._addresses, self._pod_names)
         self._addresses_of_nodes: list[str] = []
         self.agents: dict[str, NodeAgent] = {}
+        self.dns_delay = 0.0
+        """For how many seconds the DNS does not know a new pod's address: about one on a real cluster."""
 
     async def prepare(self) -> None:
         """Set up the network and the DNS, for which no API is needed."""
@@ -68,7 +70,7 @@ class Nodes:
         """What a name resolves to: one pod of a headless service, or all of them."""
         known: dict[str, list[str]] = {}
         for record in self.records:
-            if record.address and record.subdomain:
+            if record.address and record.subdomain and record.age >= self.dns_delay:
                 known.setdefault(_service(record), []).append(record.address)
                 known[_pod_name(record)] = [record.address]
         return known.get(name)

@@ -27,6 +27,8 @@ from lab.nodes.volumes import NotMountable, Volumes
 from lab.nodes.volumes import mounts as mounts_of
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 1.0, 10.0
+TEAR_DOWN = 0.5
+"""From the end of the containers to the end of the object a kubelet unmounts volumes and tidies up."""
 RETRY_MOUNT = 0.3
 RETRY_API = 0.2
 
@@ -197,9 +199,10 @@ class PodWorker:
 
     async def _finish(self) -> None:
         """The last status, then the end of the object: what a StatefulSet waits for to create the next."""
+        await self._patch_status()
+        await asyncio.sleep(TEAR_DOWN)
         await self._runtime.remove(self.record)
         self._volumes.unmount(self.record)
-        await self._patch_status()
         options: Json = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.record.uid}}
         await self._insist(
             lambda: self._client.delete("pods", self.record.name, self.record.namespace, options)

@@ -6,6 +6,7 @@ A node agent that is stopped leaves its pods running; started again it finds the
 from __future__ import annotations
 
 import datetime
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +128,11 @@ class PodRecord:
             subdomain=spec.get("subdomain", ""),
             containers=containers,
         )
+
+    @property
+    def age(self) -> float:
+        """For how many seconds the pod has had its address."""
+        return time.monotonic() - self.sandbox.created if self.sandbox else 0.0
 
     @property
     def address(self) -> str:

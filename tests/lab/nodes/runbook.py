@@ -1,0 +1,145 @@
+"""The runbook by hand: as it is written, and in the order of docs/contract.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from lab.fixture.names import NAMESPACE, REPLICAS, SERVICE, node_of
+from tests.lab.nodes.kubectl import Kubectl, KubectlFailed, utility_pod
+
+FLAG = "--initial-cluster-state="
+
+
+async def until(holds: Callable[[], Awaitable[bool]], within: float = 60) -> None:
+    """Wait on a condition with a deadline."""
+    async with asyncio.timeout(within):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(0.1)
+
+
+class ByHand:
+    """One replacement, step by step; each method is one step of a person."""
+
+    def __init__(self, kubectl: Kubectl, replica: str) -> None:
+        self.kubectl = kubectl
+        self.replica = replica
+        self.ordinal = int(replica.rpartition("-")[2])
+        self.node = node_of(replica)
+        self.survivor = next(name for name in REPLICAS if name != replica)
+
+    async def set_flag(self, value: str, strategy: str | None = None) -> None:
+        """Edit the StatefulSet's argument, and its update strategy if asked to."""
+        stateful_set = await self.kubectl.get("statefulset", "kube-etcd")
+        args = stateful_set["spec"]["template"]["spec"]["containers"][0]["args"]
+        edited = [f"{FLAG}{value}" if word.startswith(FLAG) else word for word in args]
+        template = {"spec": {"containers": [{"name": "kube-etcd", "args": edited}]}}
+        spec: dict[str, Any] = {"template": template}
+        if strategy:
+            spec["updateStrategy"] = {"type": strategy, "rollingUpdate": None}
+        await self.kubectl("patch", "statefulset", "kube-etcd", "--type=strategic", "--patch", json.dumps({"spec": spec}))
+
+    async def remove_member(self) -> None:
+        """List the members, find the failed one's id, remove it."""
+        identifier = (await self.kubectl.member_ids(self.survivor))[self.replica]
+        await self.kubectl.etcdctl(self.survivor, "member", "remove", identifier)
+
+    async def add_member(self) -> None:
+        """What the runbook leaves out; refused for some seconds after the removal."""
+        peer = f"https://{self.replica}.{SERVICE}:2380"
+
+        async def added() -> bool:
+            try:
+                await self.kubectl.etcdctl(self.survivor, "member", "add", self.replica, f"--peer-urls={peer}")
+            except KubectlFailed:
+                return peer in await self.kubectl.etcdctl(self.survivor, "member", "list")
+            return True
+
+        await until(added)
+
+    async def create_utility_pod(self) -> None:
+        """Create it and wait until it is Ready."""
+        manifest = json.dumps(utility_pod(self.ordinal, self.node))
+        await self.kubectl("apply", "--filename=-", feed=manifest)
+        await self.kubectl("wait", "--for=condition=Ready", f"pod/etcd-utility-{self.ordinal}", "--timeout=30s")
+
+    async def clean(self) -> None:
+        """Empty the data directory from the utility Pod, and delete the Pod."""
+        pod = f"etcd-utility-{self.ordinal}"
+        await self.kubectl("exec", pod, "--", "/bin/bash", "-c", "rm -rf /var/lib/etcd/*")
+        await self.kubectl("delete", "pod", pod)
+
+    async def started_and_ready(self) -> None:
+        """Until the member is started, healthy, and its pod Ready."""
+
+        async def healthy() -> bool:
+            try:
+                await self.kubectl.etcdctl(self.replica, "endpoint", "health")
+            except KubectlFailed:
+                return False
+            pod = await self.kubectl.get("pod", self.replica)
+            return any(item["ready"] for item in pod["status"]["containerStatuses"])
+
+        await until(healthy)
+
+    async def look_at_the_pod(self) -> None:
+        """A person looks whether it comes up before going on: until it has failed twice."""
+
+        async def failed_twice() -> bool:
+            pod = await self.kubectl.get("pod", self.replica)
+            return any(item["restartCount"] >= 2 for item in pod["status"].get("containerStatuses", []))
+
+        await until(failed_twice)
+
+    async def as_the_contract_says(self) -> None:
+        """The order that restarts no healthy member."""
+        kubectl = self.kubectl
+        backup = await kubectl("get", "poddisruptionbudget", "kube-etcd-pdb", "--output=yaml")
+        await kubectl("delete", "poddisruptionbudget", "kube-etcd-pdb")
+        await self.set_flag("existing", "OnDelete")
+        await kubectl("cordon", self.node)
+        await self.create_utility_pod()
+        await kubectl.evict(self.replica, grace=3)
+        await kubectl("create", "--filename=-", feed=json.dumps(PROTECTION))
+        await kubectl(
+            "drain", self.node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector=run!=by-hand"
+        )
+        await self.remove_member()
+        await self.clean()
+        await self.add_member()
+        await kubectl("uncordon", self.node)
+        await self.started_and_ready()
+        await self.set_flag("new")
+        await kubectl("delete", "pod", self.replica)
+        await self.started_and_ready()
+        strategy = {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
+        await kubectl("patch", "statefulset", "kube-etcd", "--type=merge", "--patch", json.dumps(strategy))
+        await kubectl("delete", "poddisruptionbudget", "kube-etcd-pdb")
+        await kubectl("apply", "--filename=-", feed=backup)
+
+    async def as_it_is_written(self) -> None:
+        """The eleven steps, without the member add and the waits that the runbook leaves out."""
+        kubectl = self.kubectl
+        backup = await kubectl("get", "poddisruptionbudget", "kube-etcd-pdb", "--output=yaml")
+        await kubectl("delete", "poddisruptionbudget", "kube-etcd-pdb")
+        await self.set_flag("existing")
+        await kubectl("drain", self.node, "--ignore-daemonsets", "--delete-emptydir-data")
+        await self.remove_member()
+        await self.create_utility_pod()
+        await self.clean()
+        await kubectl("uncordon", self.node)
+        await self.look_at_the_pod()
+        await self.set_flag("new")
+        await kubectl("apply", "--filename=-", feed=backup)
+
+
+PROTECTION = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": "kube-etcd-pdb", "namespace": NAMESPACE},
+    "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "kube-etcd"}}},
+}
