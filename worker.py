@@ -56,6 +56,8 @@ def build(client: Client, tools: Toolbox) -> Worker:
         workflows=[ReplaceEtcdReplica],
         activities=activities,
         workflow_failure_exception_types=[ValidationError],
+        # A cancel reaches an activity with a heartbeat; by default those are held back for 8 of 10 seconds.
+        max_heartbeat_throttle_interval=timedelta(seconds=2),
         max_concurrent_activities=tools.settings.max_concurrent_activities,
         graceful_shutdown_timeout=timedelta(seconds=tools.settings.graceful_shutdown_seconds),
     )

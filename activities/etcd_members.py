@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from activities.fencing import Attempt, fenced
+from activities.node import must_be_cordoned
 from activities.stateful_set import flag_in_pod, must_stand
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors, output_of
@@ -195,6 +196,7 @@ class EtcdMemberActivities:
         if others != {survivor.member_id for survivor in pins.survivors}:
             raise Moved(f"the members are not those of the plan: {sorted(others)}")
         await must_stand(self._tools, pins)
+        await must_be_cordoned(self._tools, pins)
         await self._survivors.must_still_fail(pins, seconds=0)
 
     async def _send_removal(self, pins: Pins, attempt: Attempt, *, sent_before: bool) -> None:

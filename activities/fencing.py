@@ -25,6 +25,9 @@ LEASE = timedelta(seconds=30)
 # A change is sent only with this much of the lease left: more than the time limit of any one request.
 LEFT_FOR_A_CHANGE = timedelta(seconds=18)
 
+# A forward step that finds the record gone gives up, and its compensations write it again.
+NOTHING_TO_PUT_BACK = (Phase.PROTECTING, Phase.DRAINING, Phase.SNAPSHOTTING)
+
 
 class Attempt:
     """The right of one attempt to change things."""
@@ -48,7 +51,7 @@ class Attempt:
     async def begin(self) -> Record:
         """Take the record, after the time of whoever held it before; returns the record as it was found."""
         while True:
-            config_map, record = await self._read()
+            config_map, record = await self._read_or_write_again()
             self._must_not_be_late(record)
             await _until(record.until)
             with suppress(Conflict):
@@ -87,6 +90,18 @@ class Attempt:
         if late:
             raise LockLost(f"order {fence.generation} is late: the record is at {record.generation}")
 
+    async def _read_or_write_again(self) -> tuple[Object, Record]:
+        """Once there is something to put back, a record that somebody deleted does not keep us from it."""
+        try:
+            return await self._read()
+        except Moved:
+            if self._order.fence.phase in NOTHING_TO_PUT_BACK:
+                raise
+        with suppress(Conflict):
+            manifest = new_record(self._tools, self._order)
+            await self._tools.cluster.create(CONFIG_MAP, manifest, self._order.pins.user_cluster)
+        return await self._read()
+
     async def _read(self) -> tuple[Object, Record]:
         namespace = self._order.pins.user_cluster
         name = self._tools.settings.record
@@ -100,6 +115,32 @@ class Attempt:
         self._until = until or now + LEASE
         written = record.model_copy(update={"until": self._until, "updated_at": now})
         await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": written.to_data()})
+
+
+def new_record(tools: Toolbox, order: Order) -> Object:
+    """The ConfigMap of a record that begins with this order."""
+    now, fence, pins = datetime.now(UTC), order.fence, order.pins
+    record = Record(
+        temporal_cluster_id=tools.temporal.cluster_id,
+        temporal_namespace=tools.temporal.namespace,
+        workflow_id=fence.workflow_id,
+        first_run_id=fence.first_run_id,
+        run_id=fence.run_id,
+        generation=fence.generation,
+        phase=fence.phase,
+        until=now,
+        started_at=now,
+        updated_at=now,
+        replica=pins.replica,
+        node=pins.node,
+        member_id=pins.member_id,
+    )
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": tools.settings.record, "namespace": pins.user_cluster},
+        "data": record.to_data(),
+    }
 
 
 @asynccontextmanager

@@ -22,6 +22,13 @@ TRIES = 5
 EVICTED_SECONDS = 45.0
 
 
+async def must_be_cordoned(tools: Toolbox, pins: Pins) -> None:
+    """`Moved` where somebody made the node schedulable again: the member could start on data that is about to go."""
+    node = await tools.cluster.get(NODE, pins.node)
+    if node is not None and not node["spec"].get("unschedulable"):
+        raise Moved(f"somebody uncordoned {pins.node}")
+
+
 class NodeActivities:
     """Steps that act on the node of the failed replica."""
 
@@ -33,13 +40,13 @@ class NodeActivities:
     async def cordon_node(self, order: Order) -> Done:
         """Mark the node unschedulable, with this user cluster as a holder; done where it holds already."""
         async with fenced(self._tools, order) as attempt:
-            return await self._change(order, attempt, _cordon)
+            return await self._change(order, attempt, cordon)
 
     @step
     async def uncordon_node(self, order: Order) -> Done:
         """Leave the holders; the last one to leave makes the node schedulable, if it was so before."""
         async with fenced(self._tools, order) as attempt:
-            return await self._change(order, attempt, _uncordon)
+            return await self._change(order, attempt, uncordon)
 
     @step
     async def evict_failed_pod(self, order: Order) -> Done:
@@ -83,16 +90,23 @@ class NodeActivities:
 
     @step
     async def wait_until_failed_pod_is_gone(self, order: Order) -> Done:
-        """Wait until the evicted pod has left the node: its volume must be free before it is wiped."""
+        """Wait until the evicted pod has ended: its volume must be free before it is wiped; read-only.
+
+        `Moved` where its successor has been given a node already: it would run on data that is about to go.
+        """
         pins = order.pins
         tell(f"waiting until pod {pins.replica} ({pins.pod_uid}) has ended")
-        await self._tools.cluster.wait_for(
+        successor = await self._tools.cluster.wait_for(
             POD,
             pins.replica,
             pins.user_cluster,
             lambda pod: pod is None or pod["metadata"]["uid"] != pins.pod_uid,
             seconds=EVICTED_SECONDS,
         )
+        if successor is not None and successor["spec"].get("nodeName"):
+            raise Moved(
+                f"pod {pins.replica} was re-created on {successor['spec']['nodeName']} in spite of the cordon"
+            )
         return Done()
 
     async def _someone_evicted(self, pins: Pins) -> Done:
@@ -110,7 +124,7 @@ class NodeActivities:
         for left in reversed(range(TRIES)):
             node = await self._tools.cluster.get(NODE, pins.node)
             if node is None or node["metadata"]["uid"] != pins.node_uid:
-                if change is _uncordon:
+                if change is uncordon:
                     return Done(note="moot: the node is not there any more")
                 raise Moved(f"node {pins.node} is not the one of the plan")
             operations, note = change(node, HOLDER_PREFIX + pins.user_cluster)
@@ -137,7 +151,7 @@ def _holders(node: Object) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if key.startswith(HOLDER_PREFIX)}
 
 
-def _cordon(node: Object, holder: str) -> tuple[Patch, str]:
+def cordon(node: Object, holder: str) -> tuple[Patch, str]:
     """The patch that makes `holder` hold the cordon; empty where it does."""
     holders = _holders(node)
     unschedulable = bool(node["spec"].get("unschedulable"))
@@ -152,7 +166,7 @@ def _cordon(node: Object, holder: str) -> tuple[Patch, str]:
     return operations, "cordoned" if not unschedulable else "it was cordoned before"
 
 
-def _uncordon(node: Object, holder: str) -> tuple[Patch, str]:
+def uncordon(node: Object, holder: str) -> tuple[Patch, str]:
     """The patch that lets `holder` go, and makes the node schedulable when it was the last one."""
     holders = _holders(node)
     if holder not in holders:

@@ -4,9 +4,7 @@
 `close_replacement_record` by the fence.
 """
 
-from datetime import UTC, datetime
-
-from activities.fencing import Attempt, fenced
+from activities.fencing import Attempt, fenced, new_record
 from activities.step import Toolbox, step
 from replace_etcd.cluster import CONFIG_MAP, Object
 from replace_etcd.errors import Conflict, LockLost
@@ -23,7 +21,7 @@ class RecordActivities:
     @step
     async def claim_replacement_record(self, order: Order) -> Done:
         """Create the record, or find that it is ours; `LockLost` where another replacement is under way."""
-        manifest = self._manifest(order)
+        manifest = new_record(self._tools, order)
         try:
             await self._tools.cluster.create(CONFIG_MAP, manifest, order.pins.user_cluster)
         except Conflict:
@@ -80,27 +78,3 @@ class RecordActivities:
         if config_map is None:
             raise LockLost(f"the record (ConfigMap {name}) is gone")
         return config_map, Record.from_data(config_map["data"])
-
-    def _manifest(self, order: Order) -> Object:
-        now, fence, pins = datetime.now(UTC), order.fence, order.pins
-        record = Record(
-            temporal_cluster_id=self._tools.temporal.cluster_id,
-            temporal_namespace=self._tools.temporal.namespace,
-            workflow_id=fence.workflow_id,
-            first_run_id=fence.first_run_id,
-            run_id=fence.run_id,
-            generation=fence.generation,
-            phase=fence.phase,
-            until=now,
-            started_at=now,
-            updated_at=now,
-            replica=pins.replica,
-            node=pins.node,
-            member_id=pins.member_id,
-        )
-        return {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": self._tools.settings.record, "namespace": pins.user_cluster},
-            "data": record.to_data(),
-        }

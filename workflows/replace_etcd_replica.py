@@ -163,8 +163,8 @@ class ReplaceEtcdReplica:
         """Steps 1 to 4 and 6 of the runbook, each with its way back."""
         saga = self._saga
         saga.enter(Phase.PROTECTING)
-        await saga.step(Record.claim_replacement_record, Order, f"claim the record of {pins.user_cluster}")
         saga.undo_with(Record.delete_replacement_record, Order, "delete the record")
+        await saga.step(Record.claim_replacement_record, Order, f"claim the record of {pins.user_cluster}")
 
         backed_up = await saga.step(Budget.back_up_pod_disruption_budget, Order, f"back up {pins.pdb}")
         self._backup = backup = backed_up.backup

@@ -218,7 +218,7 @@ class Saga:
     def _failed(self, name: str, summary: str, error: ActivityError) -> Exception:
         cause = error.cause
         kind = (cause.type or "") if isinstance(cause, ApplicationError) else type(cause).__name__
-        why = str(cause) if cause is not None else str(error)
+        why = getattr(cause, "message", None) or str(cause or error)
         started = self.current_since or workflow.now()
         self.steps.append(
             Step(

@@ -1,0 +1,139 @@
+"""Scripted activities: the choreography is tested with every answer of the cluster written down.
+
+One dynamic activity stands for all of them; it answers as the real ones do when all goes well, records the
+orders, and fails where the script says so. What the real activities do is tested against real servers elsewhere.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from replace_etcd.models.orders import (
+    BackedUp,
+    Backup,
+    Done,
+    MemberAdded,
+    MemberRemoved,
+    MembersSeen,
+    Preflighted,
+    RemovalSettled,
+    UtilityPodReady,
+)
+from replace_etcd.models.plan import Check, FlagPlace, Member, Pins, Plan, Survivor, Verdict
+
+PINS = Pins(
+    user_cluster="user-cluster-1",
+    replica="kube-etcd-1",
+    ordinal=1,
+    voters=3,
+    member_id="b1",
+    member_name="kube-etcd-1",
+    peer_urls=["https://kube-etcd-1.kube-etcd:2380"],
+    client_urls=["https://kube-etcd-1.kube-etcd:2379"],
+    etcd_version="3.5.35",
+    join_as_learner=True,
+    survivors=[
+        Survivor(pod="kube-etcd-0", pod_uid="uid-0", member_id="a0"),
+        Survivor(pod="kube-etcd-2", pod_uid="uid-2", member_id="c2"),
+    ],
+    stateful_set_uid="uid-sts",
+    container="kube-etcd",
+    flag=FlagPlace(
+        pointer="/spec/template/spec/containers/0/args/3",
+        original="--initial-cluster-state=new",
+        existing="--initial-cluster-state=existing",
+    ),
+    update_strategy={"type": "RollingUpdate"},
+    pod_uid="uid-1",
+    claim="data-kube-etcd-1",
+    claim_uid="uid-claim",
+    certificates_secret="kube-etcd-certs-x",
+    data_path=".",
+    node="node-2",
+    node_uid="uid-node",
+    node_hostname="node-2",
+    node_was_unschedulable=False,
+    pdb="kube-etcd-pdb",
+    pdb_uid="uid-pdb",
+    pdb_mode="delete",
+    drain_mode="node",
+)
+PLAN = Plan(
+    checks=[Check(name="quorum", verdict=Verdict.OK, evidence="2 of 3")],
+    actions=["..."],
+    pins=PINS,
+    made_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+REFUSING = PLAN.model_copy(
+    update={
+        "pins": None,
+        "checks": [Check(name="quorum", verdict=Verdict.REFUSE, evidence="1 of 3", way_out="recover it")],
+    }
+)
+VOTERS = [
+    Member(id=i, name=f"kube-etcd-{n}", peer_urls=[f"https://kube-etcd-{n}:2380"])
+    for n, i in enumerate("abc")
+]
+BACKUP = Backup(manifest={"metadata": {"name": "kube-etcd-pdb"}, "spec": {"minAvailable": 2}})
+
+
+class Script:
+    """What each activity answers, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.errors: dict[str, ApplicationError] = {}
+        self.waits: dict[str, asyncio.Event] = {}
+        self.begun: dict[str, asyncio.Event] = {}
+        self.answers: dict[str, Done] = {
+            "preflight": Preflighted(plan=PLAN),
+            "back_up_pod_disruption_budget": BackedUp(backup=BACKUP),
+            "create_utility_pod": UtilityPodReady(uid="uid-utility", member_inode="7"),
+            "remove_member": MemberRemoved(members=VOTERS[:2]),
+            "settle_removal": RemovalSettled(may_be_sent=True),
+            "add_member": MemberAdded(member_id="b2", members=VOTERS),
+            "wait_for_voter": MembersSeen(members=VOTERS),
+            "verify_replacement": MembersSeen(members=VOTERS),
+        }
+
+    def fail(self, name: str, kind: str = "Invalid") -> None:
+        """Let an activity fail for good, once: as a compensation it works."""
+        self.errors[name] = ApplicationError(f"{name} went wrong", type=kind, non_retryable=True)
+
+    def block(self, name: str) -> asyncio.Event:
+        """Let an activity wait until the test sets the event; returns the event that says that it has begun."""
+        self.waits[name] = asyncio.Event()
+        self.begun[name] = asyncio.Event()
+        return self.begun[name]
+
+    def release(self, name: str) -> None:
+        """Let a blocked activity finish."""
+        self.waits[name].set()
+
+    @activity.defn(dynamic=True)
+    async def play(self, arguments: Sequence[RawValue]) -> Any:
+        """Every activity."""
+        name = activity.info().activity_type
+        self.calls.append(name)
+        self.orders[name] = activity.payload_converter().from_payload(arguments[0].payload, dict)
+        if name in self.waits:
+            self.begun[name].set()
+            await self._wait(name)
+        if name in self.errors:
+            raise self.errors.pop(name)
+        return self.answers.get(name, Done()).model_copy(update={"attempts": activity.info().attempt})
+
+    async def _wait(self, name: str) -> None:
+        """Wait as a real activity does: a cancel reaches it with a heartbeat."""
+        while not self.waits[name].is_set():
+            activity.heartbeat()
+            try:
+                await asyncio.wait_for(self.waits[name].wait(), 0.05)
+            except TimeoutError:
+                continue

@@ -1,0 +1,78 @@
+"""The choreography when all goes well: the contract's order, and what the options change in it."""
+
+from replace_etcd.models.result import Outcome
+from tests.workflows.conftest import Stage
+
+MAKE_ROOM = [
+    "preflight",
+    "claim_replacement_record",
+    "back_up_pod_disruption_budget",
+    "delete_pod_disruption_budget",
+    "join_existing_on_delete",
+    "cordon_node",
+    "create_utility_pod",
+    "evict_failed_pod",
+    "protect_survivors",
+    "drain_node",
+    "wait_until_failed_pod_is_gone",
+]
+JOIN = [
+    "remove_member",
+    "clean_data_directory",
+    "delete_utility_pod",
+    "add_member",
+    "uncordon_node",
+    "promote_member",
+    "wait_for_voter",
+]
+RESTORE = [
+    "restore_initial_cluster_state",
+    "restart_replaced_pod",
+    "restore_update_strategy",
+    "restore_pod_disruption_budget",
+    "verify_replacement",
+    "delete_replacement_record",
+]
+
+
+async def test_the_steps_come_in_the_order_of_the_contract(stage: Stage) -> None:
+    result = await stage.run()
+    assert stage.script.calls == MAKE_ROOM + JOIN + RESTORE
+    assert result.outcome is Outcome.REPLACED
+    assert (result.old_member_id, result.new_member_id) == ("b1", "b2")
+    assert [step.name for step in result.steps] == stage.script.calls
+    assert all(step.attempts == 1 and step.started_at and step.finished_at for step in result.steps)
+
+
+async def test_a_budget_that_is_kept_is_not_deleted(stage: Stage) -> None:
+    await stage.run(pod_disruption_budget="keep")
+    expected = MAKE_ROOM + JOIN + RESTORE
+    expected.remove("delete_pod_disruption_budget")
+    assert stage.script.calls == expected
+
+
+async def test_draining_the_replica_moves_no_other_pod(stage: Stage) -> None:
+    await stage.run(drain="replica")
+    assert "drain_node" not in stage.script.calls
+    assert "evict_failed_pod" in stage.script.calls
+
+
+async def test_the_failed_replica_may_be_left_out(stage: Stage) -> None:
+    result = await stage.run({"user_cluster": "user-cluster-1"})
+    assert result.replica == "kube-etcd-1"
+
+
+async def test_every_order_is_numbered_and_names_its_phase(stage: Stage) -> None:
+    handle = await stage.start()
+    await handle.result()
+    fences = [stage.script.orders[name]["fence"] for name in stage.script.calls[1:]]
+    assert [fence["generation"] for fence in fences] == list(range(1, len(fences) + 1))
+    assert {fence["first_run_id"] for fence in fences} == {handle.first_execution_run_id}
+    assert stage.script.orders["cordon_node"]["fence"]["phase"] == "draining"
+    assert stage.script.orders["add_member"]["fence"]["phase"] == "adding"
+
+
+async def test_the_wipe_names_the_utility_pod_that_was_seen(stage: Stage) -> None:
+    await stage.run()
+    order = stage.script.orders["clean_data_directory"]
+    assert (order["utility_uid"], order["member_inode"]) == ("uid-utility", "7")
