@@ -44,9 +44,19 @@ class ByHand:
         await self.kubectl("patch", "statefulset", "kube-etcd", "--type=strategic", "--patch", json.dumps({"spec": spec}))
 
     async def remove_member(self) -> None:
-        """List the members, find the failed one's id, remove it."""
-        identifier = (await self.kubectl.member_ids(self.survivor))[self.replica]
-        await self.kubectl.etcdctl(self.survivor, "member", "remove", identifier)
+        """List the members, find the failed one's id, remove it; again while a rollout is restarting them."""
+
+        async def removed() -> bool:
+            try:
+                identifier = (await self.kubectl.member_ids(self.survivor))[self.replica]
+                await self.kubectl.etcdctl(self.survivor, "member", "remove", identifier)
+            except KubectlFailed:
+                return False
+            except KeyError:  # the answer of an earlier try was lost, the removal was not
+                return True
+            return True
+
+        await until(removed)
 
     async def add_member(self) -> None:
         """What the runbook leaves out; refused for some seconds after the removal."""
