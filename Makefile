@@ -1,16 +1,18 @@
 # Two commands matter: `make demo` and `make test`. Both set everything up themselves.
 PYTHON ?= python3
+UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint lock clean
 
 setup: $(VENV)/.ready
 
 # Every package comes from the lock, by hash, as a wheel; the project itself is installed in place.
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "This Python has no venv or no pip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -28,5 +30,15 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Both locks hold for every supported CPython, on x86-64 and arm64: `--universal` writes markers, not one machine's
+# choice. Pins stay as they are; `make lock ARGS=--upgrade` moves them.
+COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.11 --only-binary :all: \
+	--no-emit-index-url --no-header $(ARGS) pyproject.toml
+
+lock:
+	@command -v $(UV) >/dev/null || { echo "uv is needed to make the locks; name one with: make lock UV=path/to/uv" >&2; exit 1; }
+	$(UV) $(COMPILE) --all-extras --output-file requirements.lock
+	$(UV) $(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
