@@ -22,8 +22,10 @@ class ControlPlane(Protocol):
     """Where it answers, seen from the process that started it; known once it has started."""
     kubeconfig: Path
     """The administrator's kubeconfig (group system:masters) for that address."""
-    components: Mapping[str, Component]
-    """Its processes by name, `kube-apiserver` in both kinds, for faults: kill, pause, start again."""
+
+    @property
+    def components(self) -> Mapping[str, Component]:
+        """Its processes by name, `kube-apiserver` in both kinds, for faults: kill, pause, start again."""
 
     async def start(self) -> None:
         """Start it and return when its API answers and its controllers work."""

@@ -24,7 +24,8 @@ from lab.processes import Component
 
 CONTROLLERS = (
     "statefulset-controller,disruption-controller,node-lifecycle-controller,taint-eviction-controller,"
-    "garbage-collector-controller,namespace-controller,persistentvolume-binder-controller"
+    "garbage-collector-controller,namespace-controller,persistentvolume-binder-controller,"
+    "persistentvolumeclaim-protection-controller,persistentvolume-protection-controller"
 )
 READY_WITHIN = 60.0
 ATTEMPTS = 3  # a free port may be taken by somebody else before the API server binds it

@@ -53,7 +53,6 @@ async def serve(options: argparse.Namespace) -> None:
     await asyncio.sleep(0)
     for name in FIRST_NAMESPACES:
         cluster.create(cluster.resource("namespaces"), "", {"metadata": {"name": name}})
-    cluster.store.forget_history()
     proxy = KubeletProxy(cluster, options.kubelet_certificate, options.kubelet_key)
     server = ApiServer(cluster, proxy, AuditLog(options.audit_log))
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN)

@@ -77,6 +77,7 @@ class Cluster:
         *,
         status: bool = False,
         dry_run: bool = False,
+        patched: bool = False,
     ) -> Json:
         """Replace an object, or its status alone; what is read-only stays, and no change writes nothing."""
         old = self.get(resource, namespace, name)
@@ -86,7 +87,7 @@ class Cluster:
             said = metadata.get("name", "")
             text = f"the name of the object ({said}) does not match the name on the URL ({name})"
             raise errors.bad_request(text)
-        check_identity(resource, old, metadata)
+        check_version(resource, old, metadata, patched=patched)
         obj = _status_only(old, obj) if status else _all_but_status(resource, old, obj)
         _keep_identity(obj, old)
         if not status:
@@ -131,17 +132,19 @@ class Cluster:
             raise errors.forbidden(resource, name, why, causes)
 
 
-def check_identity(resource: Resource, found: Json, wanted: Json) -> None:
-    """Refuse when the uid or the resourceVersion that the caller means is another: 409."""
+def check_version(resource: Resource, found: Json, wanted: Json, *, patched: bool) -> None:
+    """Refuse a write that means another version, or another life, of the object."""
     metadata = found["metadata"]
-    for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        value = wanted.get(field)
-        if not value or value == metadata[field]:
-            continue
-        if field == "resourceVersion" and "preconditions" not in wanted:
-            raise errors.conflict(resource, metadata["name"])
-        text = f"Precondition failed: {label} in precondition: {value}, {label} in object meta: {metadata[field]}"
+    uid = wanted.get("uid") or metadata["uid"]
+    if uid != metadata["uid"] and patched:
+        problem = ("metadata.uid", "FieldValueInvalid", f'Invalid value: "{uid}": field is immutable')
+        raise errors.invalid(resource, metadata["name"], [problem])
+    if uid != metadata["uid"]:
+        text = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
         raise errors.conflict(resource, metadata["name"], text)
+    version = wanted.get("resourceVersion")
+    if version and version != metadata["resourceVersion"]:
+        raise errors.conflict(resource, metadata["name"])
 
 
 def random_suffix() -> str:

@@ -10,13 +10,17 @@ import copy
 from typing import Any
 
 from lab.control_plane.simulated.clock import timestamp
-from lab.control_plane.simulated.cluster import Cluster, check_identity
-from lab.control_plane.simulated.errors import success
+from lab.control_plane.simulated.cluster import Cluster
+from lab.control_plane.simulated.errors import precondition_failed, success
 from lab.control_plane.simulated.resources import Resource
 
 Json = dict[str, Any]
 
 PROPAGATION_FINALIZER = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+PRECONDITIONS = (
+    ("uid", "UID", "The object might have been deleted and then recreated"),
+    ("resourceVersion", "ResourceVersion", "The object might have been modified"),
+)
 RETURNED_WHOLE = ("pods", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts")
 
 
@@ -32,8 +36,7 @@ def delete(
     """Delete an object, or mark it for deletion; return what the API server answers."""
     options = options or {}
     found = cluster.get(resource, namespace, name)
-    preconditions = options.get("preconditions") or {}
-    check_identity(resource, found, {**preconditions, "preconditions": True})
+    check_preconditions(resource, found, options)
     marked = _mark(resource, found, options)
     waits = _must_wait(resource, marked)
     if dry_run:
@@ -45,6 +48,17 @@ def delete(
     if marked["metadata"] == found["metadata"] and marked.get("status") == found.get("status"):
         return found
     return cluster.store.put(resource, marked)
+
+
+def check_preconditions(resource: Resource, found: Json, options: Json) -> None:
+    """Refuse when the uid or the resourceVersion that the caller means is another: 409."""
+    wanted = options.get("preconditions") or {}
+    metadata = found["metadata"]
+    for field, label, why in PRECONDITIONS:
+        value = wanted.get(field)
+        if value and value != metadata[field]:
+            text = f"the {label} in the precondition ({value}) does not match the {label} in record"
+            raise precondition_failed(resource, metadata["name"], f"{text} ({metadata[field]}). {why}")
 
 
 def _mark(resource: Resource, found: Json, options: Json) -> Json:

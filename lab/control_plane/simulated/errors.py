@@ -70,6 +70,13 @@ def conflict(resource: Resource, name: str, why: str = MODIFIED) -> StatusError:
     return StatusError(409, "Conflict", message, _about(resource, name))
 
 
+def precondition_failed(resource: Resource, name: str, why: str) -> StatusError:
+    """A precondition of a deletion does not hold; the real message names the kind here, not the resource."""
+    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    details = _about(resource, name) | {"kind": resource.kind}
+    return StatusError(409, "Conflict", f'Operation cannot be fulfilled on {kind} "{name}": {why}', details)
+
+
 def bad_request(message: str) -> StatusError:
     """The request makes no sense."""
     return StatusError(400, "BadRequest", message)

@@ -11,8 +11,8 @@ from typing import Any
 
 from lab.control_plane.simulated import errors
 from lab.control_plane.simulated.clock import timestamp
-from lab.control_plane.simulated.cluster import Cluster, check_identity
-from lab.control_plane.simulated.deletion import delete
+from lab.control_plane.simulated.cluster import Cluster
+from lab.control_plane.simulated.deletion import check_preconditions, delete
 from lab.control_plane.simulated.pod_status import is_ready, set_condition
 from lab.control_plane.simulated.selectors import labels_of, matches_selector
 
@@ -97,8 +97,7 @@ def _too_many(cause: str, retry: int = 0) -> errors.StatusError:
 def _mark_disrupted(cluster: Cluster, pod: Json, options: Json) -> None:
     """Write the condition that says who took the pod away; the preconditions are checked here first."""
     pods = cluster.resource("pods")
-    wanted = options.get("preconditions") or {}
-    check_identity(pods, pod, {**wanted, "preconditions": True})
+    check_preconditions(pods, pod, options)
     condition = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
     cluster.change(
         pods,

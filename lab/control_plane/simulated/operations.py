@@ -12,7 +12,7 @@ from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.deletion import delete
 from lab.control_plane.simulated.eviction import evict
 from lab.control_plane.simulated.identity import Action, Caller, may
-from lab.control_plane.simulated.patches import APPLY_PATCH, apply_patch, parse_apply
+from lab.control_plane.simulated.patches import APPLY_PATCH, apply_patch, parse_apply, refuse_former_life
 from lab.control_plane.simulated.pod_status import set_condition
 from lab.control_plane.simulated.request import Target, decode, delete_options, is_dry_run
 from lab.control_plane.simulated.selectors import Matcher, field_matcher, label_matcher
@@ -99,11 +99,12 @@ def patch(cluster: Cluster, request: web.Request, target: Target, body: bytes) -
     current = cluster.store.get(target.resource, target.namespace, target.name)
     if current is None and content_type.startswith(APPLY_PATCH) and not status:
         applied = parse_apply(body)
+        refuse_former_life(target.resource, applied)
         return cluster.create(target.resource, target.namespace, applied, dry_run=dry_run), True
     current = cluster.get(target.resource, target.namespace, target.name)
     patched = apply_patch(target.resource, current, content_type, body)
     changed = cluster.update(
-        target.resource, target.namespace, target.name, patched, status=status, dry_run=dry_run
+        target.resource, target.namespace, target.name, patched, status=status, dry_run=dry_run, patched=True
     )
     return changed, False
 

@@ -12,7 +12,7 @@ import jsonpatch
 import jsonpointer
 import yaml
 
-from lab.control_plane.simulated.errors import StatusError, bad_request
+from lab.control_plane.simulated.errors import StatusError, bad_request, conflict
 from lab.control_plane.simulated.resources import Resource
 from lab.control_plane.simulated.strategic_merge import strategic_merge
 
@@ -69,18 +69,18 @@ def parse_apply(body: bytes) -> Json:
 
 
 def server_side_apply(resource: Resource, current: Json, applied: Json) -> Json:
-    """Merge the applied fields; whose field it was is not tracked, so nothing is taken away and nothing conflicts."""
-    wanted = (applied.get("metadata") or {}).get("uid")
-    if wanted and current and wanted != current["metadata"]["uid"]:
-        found = current["metadata"]["uid"]
-        message = (
-            f'Operation cannot be fulfilled on {resource.qualified} "{current["metadata"]["name"]}": '
-            f"uid mismatch: the provided object specified uid {wanted}, and no existing object was found"
-        )
-        raise StatusError(409, "Conflict", message.replace("no existing object", found))
+    """Merge the applied fields; whose they were is not tracked, so nothing is taken away and nothing conflicts."""
     merge = merge_patch if resource.custom else strategic_merge
     merged: Json = merge(current, {key: value for key, value in applied.items() if key != "status"})
     return merged
+
+
+def refuse_former_life(resource: Resource, applied: Json) -> None:
+    """Refuse to create by an apply what names the uid of an object that is gone."""
+    metadata = applied.get("metadata") or {}
+    if uid := metadata.get("uid"):
+        text = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise conflict(resource, metadata.get("name", ""), text)
 
 
 def _json_patch(current: Json, body: bytes) -> Json:

@@ -47,7 +47,7 @@ class Store:
     def __init__(self) -> None:
         self.revision = 1
         self._objects: dict[tuple[str, str], dict[tuple[str, str], Json]] = {}
-        self._floor = 0
+        self._beginnings: dict[tuple[str, str], int] = {}
         self._history: deque[Change] = deque(maxlen=HISTORY)
         self._subscribers: list[Callable[[Change], None]] = []
 
@@ -85,15 +85,14 @@ class Store:
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
 
-    def reaches_back_to(self, revision: int) -> bool:
-        """Whether the history holds every change after this revision."""
+    def reaches_back_to(self, revision: int, resource: Resource) -> bool:
+        """Whether the history holds every change of a kind after this revision."""
         oldest = self._history[0].revision - 1 if self._history else 0
-        return revision >= max(oldest, self._floor)
+        return revision >= max(oldest, self._beginnings.get(resource.key, 0))
 
-    def forget_history(self) -> None:
-        """Begin the history here: what came before is too old to watch from, as after a start of the server."""
-        self._history.clear()
-        self._floor = self.revision
+    def begin_history(self, resource: Resource) -> None:
+        """Begin the history of a kind here, as it is with one that is served from now on."""
+        self._beginnings.setdefault(resource.key, self.revision)
 
     def since(self, revision: int, resource: Resource) -> Iterator[Change]:
         """Replay the changes of one kind after a revision."""

@@ -75,7 +75,7 @@ def _first(store: Store, resource: Resource, options: WatchOptions, start: int) 
             end["metadata"]["annotations"] = {INITIAL_EVENTS_END: "true"}
             first.append(("BOOKMARK", end))
         return first
-    if not store.reaches_back_to(start):
+    if not store.reaches_back_to(start, resource):
         return [("ERROR", gone(f"too old resource version: {start} ({store.revision})").body())]
     changes = (_seen(change, options) for change in store.since(start, resource))
     return [event for event in changes if event]

@@ -27,6 +27,7 @@ class CustomResourceController(Controller):
             self.cluster.catalogue.remove(resource)
             return
         self.cluster.catalogue.add(resource)
+        self.store.begin_history(resource)
         yield change.name
 
     def sync(self, name: str) -> None:

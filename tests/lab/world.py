@@ -1,0 +1,225 @@
+"""What a test makes up in its namespace, and waiting for what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from lab.kube_client import ApiError, KubeClient
+
+Json = dict[str, Any]
+
+PATIENCE = 15.0
+GRACE = 30
+STRATEGIC = "application/strategic-merge-patch+json"
+_numbers = itertools.count()
+
+
+class World:
+    """One namespace, and the nodes and volumes that belong to it by name."""
+
+    def __init__(self, client: KubeClient, namespace: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self._cluster_wide: list[tuple[str, str]] = []
+
+    def unique(self, name: str) -> str:
+        """A name for something that has no namespace."""
+        return f"{name}-{self.namespace[-5:]}-{next(_numbers)}"
+
+    def own(self, resource: str, name: str) -> None:
+        """Remove something that has no namespace when the test ends."""
+        self._cluster_wide.append((resource, name))
+
+    async def remove(self) -> None:
+        """Leave nothing that the next test could trip over."""
+        for pod in await self.client.list("pods", self.namespace):
+            await self._delete("pods", pod["metadata"]["name"], self.namespace, gracePeriodSeconds="0")
+        await self._delete("namespaces", self.namespace)
+        for resource, name in reversed(self._cluster_wide):
+            await self._delete(resource, name)
+
+    async def _delete(self, resource: str, name: str, namespace: str = "", **params: str) -> None:
+        try:
+            await self.client.delete(resource, name, namespace, None, **params)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+    async def get(self, resource: str, name: str) -> Json:
+        return await self.client.get(resource, name, self.namespace)
+
+    async def create(self, resource: str, body: Json) -> Json:
+        return await self.client.create(resource, body, self.namespace)
+
+    async def pod(self, name: str = "p", **spec: Any) -> Json:
+        """Create a pod; with `nodeName` it needs no scheduler, and no such node either."""
+        return await self.create("pods", {"metadata": pod_metadata(name, spec), "spec": pod_spec(**spec)})
+
+    async def stateful_set(self, name: str = "etcd", replicas: int = 3, **spec: Any) -> Json:
+        return await self.create("statefulsets", stateful_set(name, replicas, **spec))
+
+    async def budget(self, name: str = "pdb", app: str = "etcd", **spec: Any) -> Json:
+        selector = {"matchLabels": {"app": app}}
+        return await self.create(
+            "poddisruptionbudgets", {"metadata": {"name": name}, "spec": {"selector": selector, **spec}}
+        )
+
+    async def node(self, name: str = "node", *, ready: bool = True, labels: Json | None = None) -> str:
+        """Create a node that says it is ready, and wait until the cluster believes it."""
+        full = self.unique(name)
+        own = {"kubernetes.io/hostname": full, "test": self.namespace}
+        self.own("nodes", full)
+        await self.client.create("nodes", {"metadata": {"name": full, "labels": {**own, **(labels or {})}}})
+        status = "True" if ready else "False"
+        room = {"capacity": {"pods": "100", "cpu": "8", "memory": "8Gi"}}
+        room["allocatable"] = room["capacity"]
+        body = {"status": {"conditions": [{"type": "Ready", "status": status}], **room}}
+        await self.client.patch("nodes", full, body, subresource="status", content_type=STRATEGIC)
+        if ready:
+            await self.until(lambda node: not node["spec"].get("taints"), "nodes", full, namespace="")
+        return full
+
+    async def until(
+        self,
+        holds: Callable[[Json], bool],
+        resource: str,
+        name: str,
+        *,
+        namespace: str | None = None,
+        within: float = PATIENCE,
+    ) -> Json:
+        """Wait until something is true of one object, and return the object."""
+        where = self.namespace if namespace is None else namespace
+        last: Json = {}
+        try:
+            async with asyncio.timeout(within):
+                async for kind, obj in self.client.watch(
+                    resource, where, fieldSelector=f"metadata.name={name}"
+                ):
+                    last = obj
+                    if kind != "DELETED" and holds(obj):
+                        return obj
+        except TimeoutError:
+            pass
+        raise AssertionError(f"{resource} {name} did not come to it within {within:.0f} s: {last}")
+
+    async def until_gone(
+        self, resource: str, name: str, uid: str, *, namespace: str | None = None, within: float = PATIENCE
+    ) -> None:
+        """Wait until this very object is gone."""
+        where = self.namespace if namespace is None else namespace
+        async with asyncio.timeout(within):
+            found = await self.client.find(resource, name, where)
+            if found is None or found["metadata"]["uid"] != uid:
+                return
+            version = found["metadata"]["resourceVersion"]
+            async for kind, obj in self.client.watch(resource, where, resourceVersion=version):
+                if kind == "DELETED" and obj["metadata"]["uid"] == uid:
+                    return
+
+    async def until_no_pods(self) -> None:
+        """Wait until every pod of the namespace is gone."""
+        for name, pod in (await self.pods()).items():
+            await self.until_gone("pods", name, uid_of(pod))
+
+    async def until_pods(
+        self, holds: Callable[[dict[str, Json]], bool], within: float = PATIENCE
+    ) -> dict[str, Json]:
+        """Wait until something is true of all pods of the namespace, by name."""
+        pods: dict[str, Json] = {}
+        try:
+            async with asyncio.timeout(within):
+                async for kind, pod in self.client.watch("pods", self.namespace):
+                    name = pod["metadata"]["name"]
+                    if kind == "DELETED":
+                        pods.pop(name, None)
+                    else:
+                        pods[name] = pod
+                    if holds(pods):
+                        return pods
+        except TimeoutError:
+            pass
+        raise AssertionError(f"the pods did not come to it within {within:.0f} s: {summary(pods)}")
+
+    async def settled(self, name: str = "etcd") -> dict[str, Json]:
+        """Let the StatefulSet controller look at all that has happened; then return the pods by name.
+
+        Twice it is given an edit that matters to nothing and waited for: what it meant to do, it has done.
+        """
+        for _ in range(2):
+            sts = await self.get("statefulsets", name)
+            limit = sts["spec"]["revisionHistoryLimit"] + 1
+            patched = await self.client.patch(
+                "statefulsets", name, {"spec": {"revisionHistoryLimit": limit}}, self.namespace
+            )
+            await self.until(_observed(patched["metadata"]["generation"]), "statefulsets", name)
+        return await self.pods()
+
+    async def pods(self) -> dict[str, Json]:
+        return {pod["metadata"]["name"]: pod for pod in await self.client.list("pods", self.namespace)}
+
+    async def refused(self, code: int, call: Any) -> ApiError:
+        """Await a call that must fail with this code, and return the failure."""
+        with pytest.raises(ApiError) as refusal:
+            await call
+        assert refusal.value.code == code, refusal.value
+        return refusal.value
+
+
+def _observed(generation: int) -> Callable[[Json], bool]:
+    return lambda obj: obj["status"].get("observedGeneration", 0) >= generation
+
+
+def pod_metadata(name: str, spec: Json) -> Json:
+    return {"name": name, "labels": spec.pop("labels", {"app": name})}
+
+
+def pod_spec(**spec: Any) -> Json:
+    container = {"name": "main", "image": "example.com/image:1", **spec.pop("container", {})}
+    return {"containers": [container], **spec}
+
+
+def stateful_set(name: str, replicas: int, **spec: Any) -> Json:
+    labels = {"app": name}
+    arguments = spec.pop("args", ["--initial-cluster-state=new"])
+    template = pod_spec(container={"args": arguments}, nodeName="somewhere", **spec.pop("pod", {}))
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": name,
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": template},
+            **spec,
+        },
+    }
+
+
+def is_ready(pod: Json) -> bool:
+    conditions = pod["status"].get("conditions") or []
+    return any(found["type"] == "Ready" and found["status"] == "True" for found in conditions)
+
+
+def is_going(pod: Json) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def arguments_of(pod: Json) -> Sequence[str]:
+    arguments: Sequence[str] = pod["spec"]["containers"][0].get("args", [])
+    return arguments
+
+
+def uid_of(obj: Json) -> str:
+    uid: str = obj["metadata"]["uid"]
+    return uid
+
+
+def summary(pods: dict[str, Json]) -> str:
+    return ", ".join(
+        f"{name} ready={is_ready(pod)} going={is_going(pod)}" for name, pod in sorted(pods.items())
+    )

@@ -1,0 +1,56 @@
+"""What tests need beyond the locked packages, and how to get it: the only list of it.
+
+A test that needs what this machine lacks is deselected, and one closing line says what is missing, so that a green
+run never hides what it left out. `make test` works without any of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab.binaries import MissingBinary, control_plane_folder, etcd_assets
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that may be missing: whether it is there, and what to say if it is not."""
+
+    present: Callable[[], bool]
+    missing: str
+
+
+def _real_control_plane() -> bool:
+    try:
+        control_plane_folder()
+    except MissingBinary:
+        return False
+    return True
+
+
+def _kubectl() -> bool:
+    return _real_control_plane() and (control_plane_folder() / "kubectl").is_file()
+
+
+def _etcd(series: str) -> Callable[[], bool]:
+    return lambda: any(folder.name.startswith(f"{series}.") for folder in etcd_assets())
+
+
+def _docker_compose() -> bool:
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    return subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0
+
+
+NEEDS = {
+    "kubernetes": Need(_real_control_plane, "no real control plane: set KUBEBUILDER_ASSETS"),
+    "kubectl": Need(_kubectl, "no kubectl: set KUBEBUILDER_ASSETS to a folder that holds it"),
+    "etcd-3.5": Need(_etcd("3.5"), "no newer etcd 3.5: set ETCD_ASSETS"),
+    "etcd-3.6": Need(_etcd("3.6"), "no etcd 3.6: set ETCD_ASSETS"),
+    "docker compose": Need(_docker_compose, "no docker with its compose plugin"),
+    "root": Need(lambda: os.geteuid() == 0, "not root"),
+}
