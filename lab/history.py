@@ -55,8 +55,9 @@ class History:
             await asyncio.sleep(RETRY)
 
     def _pod(self, kind: str, pod: Json) -> None:
-        if kind != "DELETED" and pod["metadata"]["name"] in REPLICAS:
-            seen = Sighting(pod["metadata"]["name"], pod["metadata"]["uid"], restart_count(pod))
+        if pod["metadata"]["name"] in REPLICAS:
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            seen = Sighting(name, uid, restart_count(pod), deleted=kind == "DELETED")
             if seen not in self.sightings[-len(REPLICAS) :]:
                 self.sightings.append(seen)
 

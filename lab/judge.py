@@ -14,11 +14,12 @@ from lab.models import Judgement
 
 @dataclass(frozen=True)
 class Sighting:
-    """A pod as it was seen at one moment: which object, and how often its containers had been restarted."""
+    """A pod as it was seen at one moment: which object, how often its containers had been restarted, its end."""
 
     pod: str
     uid: str
     restarts: int
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,20 @@ def lost_anywhere(acknowledged: Collection[str], read: Mapping[str, Collection[s
 
 
 def restarts(sightings: Iterable[Sighting], failed: str | None) -> dict[str, int]:
-    """Containers restarted and pods re-created since the first sighting, of all pods but the failed one."""
-    found: dict[str, dict[str, list[int]]] = {}
+    """Containers restarted and pods deleted since the first sighting, of all pods but the failed one."""
+    found: dict[str, dict[str, list[Sighting]]] = {}
     for seen in sightings:
-        found.setdefault(seen.pod, {}).setdefault(seen.uid, []).append(seen.restarts)
-    counts = {pod: _restarts_of(lives) for pod, lives in found.items() if pod != failed}
+        found.setdefault(seen.pod, {}).setdefault(seen.uid, []).append(seen)
+    counts = {pod: _restarts_of(list(lives.values())) for pod, lives in found.items() if pod != failed}
     return {pod: count for pod, count in counts.items() if count}
 
 
-def _restarts_of(lives: Mapping[str, list[int]]) -> int:
-    """Each further object is one; a later object's containers began at 0, the first one's where it was met."""
-    first = next(iter(lives.values()))
-    later = list(lives.values())[1:]
-    return (max(first) - first[0]) + sum(1 + max(restarts) for restarts in later)
+def _restarts_of(lives: list[list[Sighting]]) -> int:
+    """A pod that was deleted counts once, whether it came back or not; the first life's restarts from where it was."""
+    deleted = sum(any(seen.deleted for seen in life) for life in lives)
+    known_before = lives[0][0].restarts
+    in_place = sum(max(seen.restarts for seen in life) for life in lives) - known_before
+    return max(deleted, len(lives) - 1) + in_place
 
 
 def seconds_without(presences: Iterable[Presence], until: float) -> float:

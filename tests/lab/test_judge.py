@@ -75,7 +75,11 @@ def test_restarts_of_the_failed_member_do_not_count() -> None:
 
 def test_a_container_of_a_survivor_restarted_in_place_counts() -> None:
     """Two restarts of one container are two."""
-    story = [*CALM, Sighting("kube-etcd-2", "uid-kube-etcd-2", 1), Sighting("kube-etcd-2", "uid-kube-etcd-2", 2)]
+    story = [
+        *CALM,
+        Sighting("kube-etcd-2", "uid-kube-etcd-2", 1),
+        Sighting("kube-etcd-2", "uid-kube-etcd-2", 2),
+    ]
     assert restarts(story, "kube-etcd-1") == {"kube-etcd-2": 2}
 
 

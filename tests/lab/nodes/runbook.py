@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from lab.fixture.names import NAMESPACE, REPLICAS, SERVICE, node_of
 from tests.lab.nodes.kubectl import Kubectl, KubectlFailed, utility_pod
+from tests.lab.nodes.waiting import until
 
 FLAG = "--initial-cluster-state="
-
-
-async def until(holds: Callable[[], Awaitable[bool]], within: float = 60) -> None:
-    """Wait on a condition with a deadline."""
-    async with asyncio.timeout(within):
-        while True:
-            if await holds():
-                return
-            await asyncio.sleep(0.1)
 
 
 class ByHand:
@@ -41,7 +31,9 @@ class ByHand:
         spec: dict[str, Any] = {"template": template}
         if strategy:
             spec["updateStrategy"] = {"type": strategy, "rollingUpdate": None}
-        await self.kubectl("patch", "statefulset", "kube-etcd", "--type=strategic", "--patch", json.dumps({"spec": spec}))
+        await self.kubectl(
+            "patch", "statefulset", "kube-etcd", "--type=strategic", "--patch", json.dumps({"spec": spec})
+        )
 
     async def remove_member(self) -> None:
         """List the members, find the failed one's id, remove it; again while a rollout is restarting them."""
@@ -64,7 +56,9 @@ class ByHand:
 
         async def added() -> bool:
             try:
-                await self.kubectl.etcdctl(self.survivor, "member", "add", self.replica, f"--peer-urls={peer}")
+                await self.kubectl.etcdctl(
+                    self.survivor, "member", "add", self.replica, f"--peer-urls={peer}"
+                )
             except KubectlFailed:
                 return peer in await self.kubectl.etcdctl(self.survivor, "member", "list")
             return True
@@ -75,7 +69,9 @@ class ByHand:
         """Create it and wait until it is Ready."""
         manifest = json.dumps(utility_pod(self.ordinal, self.node))
         await self.kubectl("apply", "--filename=-", feed=manifest)
-        await self.kubectl("wait", "--for=condition=Ready", f"pod/etcd-utility-{self.ordinal}", "--timeout=30s")
+        await self.kubectl(
+            "wait", "--for=condition=Ready", f"pod/etcd-utility-{self.ordinal}", "--timeout=30s"
+        )
 
     async def clean(self) -> None:
         """Empty the data directory from the utility Pod, and delete the Pod."""
