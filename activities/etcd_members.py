@@ -195,9 +195,12 @@ class EtcdMemberActivities:
         others = {member.id for member in members if member.id != pins.member_id}
         if others != {survivor.member_id for survivor in pins.survivors}:
             raise Moved(f"the members are not those of the plan: {sorted(others)}")
-        await must_stand(self._tools, pins)
-        await must_be_cordoned(self._tools, pins)
-        await self._survivors.must_still_fail(pins, seconds=0)
+        # Its pod has been evicted: a short probe is enough to find one that came back all the same.
+        await asyncio.gather(
+            must_stand(self._tools, pins),
+            must_be_cordoned(self._tools, pins),
+            self._survivors.must_still_fail(pins, seconds=0, probe=1),
+        )
 
     async def _send_removal(self, pins: Pins, attempt: Attempt, *, sent_before: bool) -> None:
         """Send the command; its answer is not asked, the list is. One that never started leaves the way back."""

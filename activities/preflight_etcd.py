@@ -11,14 +11,15 @@ from replace_etcd.models.plan import Member, Survivor
 from replace_etcd.quorum import quorum, tolerance_while_replacing
 
 CLOSE_RAFT_INDEXES = 5000  # as far as a survivor may lag: etcd keeps that many entries for slow followers
+ELECTION_SECONDS = 15.0  # an election takes one to two election time-outs, 1 s each by default
+ASK_AGAIN_SECONDS = 0.3
 NOT_THIS_PROCEDURE = "more than one failed member is a recovery from data loss, not a replacement"
 
 
 async def look_at_etcd(looks: Looks) -> None:
     """Ask every pod for its own status, and those that answer for the member list."""
     survivors = Survivors(looks.tools)
-    answers = await asyncio.gather(*(_ask(survivors, looks.namespace, pod) for pod in looks.pods))
-    looks.statuses = {pod: answer for pod, answer in zip(looks.pods, answers, strict=True) if answer}
+    looks.statuses = await _after_an_election(looks, survivors)
     if not looks.statuses:
         evidence = "no member answers in its own pod"
         looks.findings.refuse("etcd", evidence, NOT_THIS_PROCEDURE, fatal=True)
@@ -31,6 +32,23 @@ async def look_at_etcd(looks: Looks) -> None:
         return
     await _unanswered(looks, survivors)
     await _survivors_bear_it(looks, survivors)
+
+
+async def _after_an_election(looks: Looks, survivors: Survivors) -> dict[str, MemberStatus]:
+    """The status of every pod that answers; where the leader has just died, asked again until there is another."""
+    until = asyncio.get_running_loop().time() + ELECTION_SECONDS
+    while True:
+        answers = await asyncio.gather(*(_ask(survivors, looks.namespace, pod) for pod in looks.pods))
+        statuses = {pod: answer for pod, answer in zip(looks.pods, answers, strict=True) if answer}
+        if _led(list(statuses.values())) or asyncio.get_running_loop().time() > until:
+            return statuses
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
+def _led(statuses: list[MemberStatus]) -> bool:
+    """Whether those that answer agree on a leader among themselves."""
+    leaders = {status.leader_id for status in statuses}
+    return len(leaders) == 1 and leaders <= {status.member_id for status in statuses}
 
 
 async def _ask(survivors: Survivors, namespace: str, pod: str) -> MemberStatus | None:
@@ -103,16 +121,12 @@ async def _unanswered(looks: Looks, survivors: Survivors) -> None:
 
 async def _survivors_bear_it(looks: Looks, survivors: Survivors) -> None:
     findings, statuses = looks.findings, list(looks.statuses.values())
-    ids = {status.member_id for status in statuses}
     learners = [member.id for member in looks.members if member.learner]
     findings.judge(
         "no learner", not learners, f"learners: {learners or 'none'}", "promote or remove the learner first"
     )
-    leaders = {status.leader_id for status in statuses}
-    led = len(leaders) == 1 and leaders <= ids
-    findings.judge(
-        "leader", led, f"leader: {', '.join(sorted(leaders))}", "wait for an election, then start again"
-    )
+    leaders = ", ".join(sorted({status.leader_id for status in statuses}))
+    findings.judge("leader", _led(statuses), f"leader: {leaders}", "wait for an election, then start again")
     clusters = {status.cluster_id for status in statuses}
     findings.judge(
         "one cluster", len(clusters) == 1, f"cluster ids: {clusters}", "the members are of two clusters"

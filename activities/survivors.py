@@ -69,17 +69,17 @@ class Survivors:
         )
         return parse_status(output_of("etcdctl endpoint status", answer))
 
-    async def answers(self, pins: Pins, survivor: Survivor) -> bool:
-        """Whether the pinned member answers a survivor."""
+    async def answers(self, pins: Pins, survivor: Survivor, *, seconds: int) -> bool:
+        """Whether the pinned member answers a survivor; one that is dead costs the whole time."""
         for url in pins.client_urls:
             try:
-                await self.status(pins.user_cluster, survivor.pod, endpoint=url, seconds=PROBE_SECONDS)
+                await self.status(pins.user_cluster, survivor.pod, endpoint=url, seconds=seconds)
             except CommandFailed:
                 continue
             return True
         return False
 
-    async def must_still_fail(self, pins: Pins, *, seconds: float) -> None:
+    async def must_still_fail(self, pins: Pins, *, seconds: float, probe: int = PROBE_SECONDS) -> None:
         """Probe the pinned member again and again; `Recovered` where it answers, `Moved` where a survivor fails.
 
         The last probe comes at the end of the time: a member that is about to recover must be seen to.
@@ -87,12 +87,12 @@ class Survivors:
         until = datetime.now(UTC).timestamp() + seconds
         probes = 0
         while True:
-            for survivor in pins.survivors:
-                if await self.answers(pins, survivor):
-                    raise Recovered(
-                        f"member {pins.member_name} ({pins.member_id}) answers {survivor.pod} again"
-                    )
-            await self.must_be_healthy(pins)
+            *answered, _ = await asyncio.gather(
+                *(self.answers(pins, survivor, seconds=probe) for survivor in pins.survivors),
+                self.must_be_healthy(pins),
+            )
+            if any(answered):
+                raise Recovered(f"member {pins.member_name} ({pins.member_id}) answers again")
             probes += 1
             tell(f"member {pins.member_name} does not answer: probe {probes}")
             left = until - datetime.now(UTC).timestamp()
