@@ -168,6 +168,7 @@ class RealControlPlane:
         write_kubeconfig(as_manager, server=self.url, ca=pki.ca, client=pki.controller_manager)
         write_kubeconfig(as_scheduler, server=self.url, ca=pki.ca, client=pki.scheduler)
         common: dict[str, object] = {"leader-elect": "false", "secure-port": 0}
+        common |= {"kube-api-qps": 500, "kube-api-burst": 1000}  # the defaults slow a busy test run down
         manager: dict[str, object] = {
             "kubeconfig": as_manager,
             "authentication-kubeconfig": as_manager,

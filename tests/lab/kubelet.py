@@ -7,6 +7,7 @@ the controllers cannot tell the difference. The same one serves both control pla
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,11 +24,10 @@ class Kubelet:
         """Names of pods that run and are not Ready; change it with `report`."""
         self.hung: set[str] = set()
         """Names of pods whose processes do not end when asked."""
-        self.quitting: dict[str, str] = {}
-        """Template texts: a pod whose first argument is this loses Ready once it was Ready (name -> argument)."""
         self._client = client
         self._namespace = namespace
         self._task: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
@@ -42,19 +42,22 @@ class Kubelet:
 
     async def fail(self, name: str) -> None:
         """Let a pod lose Ready, and not regain it under this name until `heal`."""
-        self.unready.add(name)
-        await self._report(name, ready=False)
+        async with self._one_at_a_time:
+            self.unready.add(name)
+            await self._report(name, ready=False)
 
     async def heal(self, name: str) -> None:
         """Let a pod be Ready again."""
-        self.unready.discard(name)
-        await self._report(name, ready=True)
+        async with self._one_at_a_time:
+            self.unready.discard(name)
+            await self._report(name, ready=True)
 
     async def _run(self) -> None:
         while True:
             async for kind, pod in self._client.watch("pods", self._namespace):
                 if kind != "DELETED" and pod["spec"].get("nodeName"):
-                    await self._look_at(pod)
+                    async with self._one_at_a_time:
+                        await self._look_at(pod)
 
     async def _look_at(self, pod: Json) -> None:
         name = pod["metadata"]["name"]
@@ -65,17 +68,9 @@ class Kubelet:
                     await self._client.delete("pods", name, self._namespace, options)
             elif pod["status"].get("phase") == "Pending":
                 await self._report(name, ready=name not in self.unready)
-                await self._quit_if_told(pod)
         except ApiError as error:
             if error.code not in (404, 409):
                 raise
-
-    async def _quit_if_told(self, pod: Json) -> None:
-        """Play a removed member that starts with `new`: Ready for a moment, then gone for good."""
-        name = pod["metadata"]["name"]
-        arguments = pod["spec"]["containers"][0].get("args", [])
-        if self.quitting.get(name) in arguments:
-            await self._report(name, ready=False)
 
     async def _report(self, name: str, *, ready: bool) -> None:
         word = "True" if ready else "False"
@@ -88,7 +83,9 @@ class Kubelet:
             "imageID": "i",
             "state": state,
         }
-        conditions = [{"type": kind, "status": word} for kind in ("Ready", "ContainersReady")]
+        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        entry = {"status": word, "lastTransitionTime": since}
+        conditions = [{"type": kind, **entry} for kind in ("Ready", "ContainersReady")]
         status = {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
         await self._client.patch(
             "pods",

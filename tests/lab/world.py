@@ -146,6 +146,35 @@ class World:
             pass
         raise AssertionError(f"the pods did not come to it within {within:.0f} s: {summary(pods)}")
 
+    async def running_set(self, **spec: Any) -> dict[str, Json]:
+        """Create a StatefulSet of three and wait until they are Ready and counted."""
+        await self.stateful_set(**spec)
+        await self.until(lambda sts: sts["status"].get("readyReplicas") == 3, "statefulsets", "etcd")
+        return await self.settled()
+
+    async def until_replaced(self, name: str, before: dict[str, Json]) -> Json:
+        """Wait until another pod has this name."""
+        old = uid_of(before[name])
+        pods = await self.until_pods(lambda pods: name in pods and uid_of(pods[name]) != old)
+        return pods[name]
+
+    async def set_flag(self, value: str, strategy: Json | None = None) -> Json:
+        """Edit the flag as the operation does, by a JSON patch, with the update strategy in the same patch."""
+        path = "/spec/template/spec/containers/0/args/0"
+        patch: list[Json] = [{"op": "replace", "path": path, "value": f"--initial-cluster-state={value}"}]
+        if strategy is not None:
+            patch.append({"op": "replace", "path": "/spec/updateStrategy", "value": strategy})
+        return await self.client.patch("statefulsets", "etcd", patch, self.namespace)
+
+    async def until_event(self, reason: str, about: str) -> Json:
+        """Wait for an event about an object."""
+        selector = f"involvedObject.name={about}"
+        async with asyncio.timeout(PATIENCE):
+            async for _, event in self.client.watch("events", self.namespace, fieldSelector=selector):
+                if event["reason"] == reason:
+                    return event
+        raise AssertionError(f"no event {reason}")
+
     async def settled(self, name: str = "etcd") -> dict[str, Json]:
         """Let the StatefulSet controller look at all that has happened; then return the pods by name.
 
@@ -212,6 +241,15 @@ def is_going(pod: Json) -> bool:
 def arguments_of(pod: Json) -> Sequence[str]:
     arguments: Sequence[str] = pod["spec"]["containers"][0].get("args", [])
     return arguments
+
+
+def flag_of(pod: Json) -> str:
+    return arguments_of(pod)[0].partition("=")[2]
+
+
+def revision_of(pod: Json) -> str:
+    revision: str = pod["metadata"]["labels"]["controller-revision-hash"]
+    return revision
 
 
 def uid_of(obj: Json) -> str:
