@@ -17,6 +17,7 @@ from replace_etcd.models.plan import Plan, Verdict
 from replace_etcd.models.result import Outcome, Progress, Step
 from replace_etcd.search_attributes import FAILED_REPLICA, OUTCOME, PHASE, REQUESTED_BY, USER_CLUSTER
 
+WIDE = 300
 COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.REFUSE: "red"}
 
 
@@ -72,9 +73,10 @@ def print_list(console: Console, items: Sequence[WorkflowExecution]) -> None:
             "Temporal knows no replacement; begin one with: replace-etcd start --user-cluster NAMESPACE"
         )
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("WORKFLOW", "REPLICA", "STARTED", "STATE"):
-        table.add_column(title, overflow="fold")
+    table = Table("WORKFLOW", "REPLICA", "STARTED", "STATE", box=None, pad_edge=False)
+    if not console.is_terminal:  # whoever reads a file or a pipe wants whole words
+        console.width = WIDE
+    table.columns[0].no_wrap = True
     for item in items:
         attributes = item.typed_search_attributes
         state = attributes.get(OUTCOME) or attributes.get(PHASE) or "not begun"

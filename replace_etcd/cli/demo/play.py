@@ -47,7 +47,6 @@ async def play(scene: Scene) -> int:
     narrator = Narrator(Console(highlight=False))
     narrator.say(f"starting Temporal and a lab ({options.kubernetes} control plane)")
     async with lab_errors(), runs.temporal_errors(), staged(options, task_queue, narrator) as stage:
-        narrator.say(f"Temporal's Web UI: {stage.temporal.ui}")
         await _destroy(scene, stage, narrator)
         code = await _replace(scene, stage, narrator)
         if scene.keep:

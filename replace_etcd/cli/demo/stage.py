@@ -78,7 +78,7 @@ async def staged(options: LabOptions, task_queue: str, narrator: Narrator) -> As
         async with AsyncExitStack() as stack:
             temporal, lab = await _together(
                 stack,
-                running_temporal(directory),
+                _announced_temporal(directory, narrator),
                 running_lab(options, directory / "lab", progress=narrator.say),
             )
             worker = _worker(directory, temporal.address, lab.kubeconfig)
@@ -86,6 +86,13 @@ async def staged(options: LabOptions, task_queue: str, narrator: Narrator) -> As
             await worker.start()
             client = await Client.connect(temporal.address, data_converter=pydantic_data_converter)
             yield Stage(temporal, client, lab, worker, task_queue)
+
+
+@asynccontextmanager
+async def _announced_temporal(directory: Path, narrator: Narrator) -> AsyncIterator[TemporalServer]:
+    async with running_temporal(directory) as temporal:
+        narrator.say(f"Temporal answers; its Web UI: {temporal.ui}")
+        yield temporal
 
 
 async def _together(stack: AsyncExitStack, *contexts: AbstractAsyncContextManager[Any]) -> list[Any]:

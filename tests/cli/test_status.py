@@ -1,0 +1,103 @@
+"""`replace-etcd status`: where a replacement stands, with and without a worker, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from temporalio.client import Client
+
+from replace_etcd.cli import runs
+from replace_etcd.models.request import ReplacementRequest
+from tests.cli.conftest import QUEUE, Terminal, working
+from tests.workflows.script import Script
+
+NOBODY = "nobody-polls-this"
+
+
+@pytest.fixture
+def request_(user_cluster: str) -> ReplacementRequest:
+    """A replacement of this test's user cluster."""
+    return ReplacementRequest(user_cluster=user_cluster, failed_replica="kube-etcd-1", requested_by="ann")
+
+
+async def test_a_running_one_shows_its_steps(
+    client: Client, terminal: Terminal, script: Script, request_: ReplacementRequest
+) -> None:
+    begun = script.block("drain_node")
+    async with working(client, script):
+        run = await runs.start(client, request_, QUEUE)
+        await begun.wait()
+        people, programs = (
+            await terminal("status", request_.user_cluster),
+            await terminal("status", run.id, "--json"),
+        )
+        script.release("drain_node")
+    assert (people.code, people.err) == (0, "")
+    assert "phase: draining" in people.out
+    assert "done   cordon_node" in people.out
+    assert "now: drain_node" in people.out
+    assert (programs.json["running"], programs.json["current"]) == (True, "drain_node")
+
+
+async def test_one_that_waits_says_for_what(
+    client: Client, terminal: Terminal, script: Script, user_cluster: str
+) -> None:
+    waiting = ReplacementRequest(user_cluster=user_cluster, require_approval=True)
+    async with working(client, script), asyncio.timeout(30):
+        run = await runs.start(client, waiting, QUEUE)
+        while True:
+            seen = await runs.progress(run)
+            if seen is not None and seen.waiting_for:
+                break
+        answer = await terminal("status", user_cluster)
+    assert "waits for approval: approve or decline" in answer.out
+
+
+async def test_without_a_worker_it_says_so(
+    client: Client, terminal: Terminal, request_: ReplacementRequest
+) -> None:
+    run = await runs.start(client, request_, NOBODY)
+    people, programs = (
+        await terminal("status", request_.user_cluster),
+        await terminal("status", run.id, "--json"),
+    )
+    assert people.code == 0
+    assert f"no worker polls the task queue {NOBODY}" in people.err
+    assert "phase: not begun" in people.out
+    assert programs.json["worker"] is False
+
+
+async def test_a_closed_one_shows_how_it_ended_without_a_worker(
+    client: Client, terminal: Terminal, script: Script, request_: ReplacementRequest
+) -> None:
+    script.fail("drain_node")
+    async with working(client, script):
+        run = await runs.start(client, request_, QUEUE)
+        assert (await runs.ending(run)).code == 4
+    people, programs = (
+        await terminal("status", request_.user_cluster),
+        await terminal("status", run.id, "--json"),
+    )
+    assert (people.code, people.err) == (0, "")
+    assert "failed drain_node" in people.out
+    assert "rolled_back: drain_node: drain_node went wrong" in people.out
+    assert (programs.json["running"], programs.json["outcome"]) == (False, "rolled_back")
+
+
+async def test_all_of_them_are_listed(
+    client: Client, terminal: Terminal, script: Script, request_: ReplacementRequest
+) -> None:
+    async with working(client, script):
+        run = await runs.start(client, request_, QUEUE)
+        await runs.ending(run)
+    people, programs = await terminal("status"), await terminal("status", "--json")
+    assert run.id in people.out
+    (mine,) = [item for item in programs.json if item["workflow_id"] == run.id]
+    assert (mine["requested_by"], mine["outcome"]) == ("ann", "replaced")
+
+
+async def test_an_unknown_one_is_a_sentence(client: Client, terminal: Terminal) -> None:
+    answer = await terminal("status", "user-cluster-9")
+    assert answer.code == 2
+    assert answer.err.startswith("replace-etcd: Temporal knows no workflow replace-etcd.user-cluster-9")
