@@ -18,6 +18,7 @@ from replace_etcd.errors import (
     CommandFailed,
     Moved,
     NotStarted,
+    NotYet,
     OutcomeUnknown,
     Recovered,
     RemovalDidNotStart,
@@ -158,7 +159,7 @@ class EtcdMemberActivities:
                 member = _must_be_listed(members, order.new_member_id)
                 if member.started and not member.learner and await self._serves(pins, member.id):
                     break
-            except (CommandFailed, NotStarted, OutcomeUnknown, ClusterError, Unreachable) as error:
+            except (CommandFailed, NotStarted, NotYet, OutcomeUnknown, ClusterError, Unreachable) as error:
                 tell(f"waiting for member {order.new_member_id}: {error}")
             await asyncio.sleep(POLL_SECONDS)
         pod = await self._tools.cluster.wait_for(

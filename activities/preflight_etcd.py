@@ -20,9 +20,12 @@ async def look_at_etcd(looks: Looks) -> None:
     """Ask every pod for its own status, and those that answer for the member list."""
     survivors = Survivors(looks.tools)
     looks.statuses = await _after_an_election(looks, survivors)
-    if not looks.statuses:
-        evidence = "no member answers in its own pod"
-        looks.findings.refuse("etcd", evidence, NOT_THIS_PROCEDURE, fatal=True)
+    if len(looks.statuses) < quorum(len(looks.pods)):
+        silent = ", ".join(sorted(set(looks.pods) - set(looks.statuses)))
+        evidence = (
+            f"{len(looks.statuses)} of {len(looks.pods)} members answer, not {silent}: the quorum is lost"
+        )
+        looks.findings.refuse("exactly one failed member", evidence, NOT_THIS_PROCEDURE, fatal=True)
         return
     lists = await asyncio.gather(*(survivors.members_by(looks.namespace, pod) for pod in looks.statuses))
     looks.members = sorted(lists[0], key=lambda member: member.id)
