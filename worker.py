@@ -56,6 +56,7 @@ def build(client: Client, tools: Toolbox) -> Worker:
         workflows=[ReplaceEtcdReplica],
         activities=activities,
         workflow_failure_exception_types=[ValidationError],
+        interceptors=[logs.StepLogs()],
         # A cancel reaches an activity with a heartbeat; by default those are held back for 8 of 10 seconds.
         max_heartbeat_throttle_interval=timedelta(seconds=2),
         max_concurrent_activities=tools.settings.max_concurrent_activities,

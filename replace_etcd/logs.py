@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
+from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 FROM_TEMPORAL = {
     "workflow_id": "workflow_id",
@@ -49,9 +51,41 @@ def configure(log_format: str) -> None:
     )
 
 
-def bind(**values: Any) -> None:
-    """Bind values to every later line of this task."""
-    structlog.contextvars.bind_contextvars(**values)
+class StepLogs(Interceptor):
+    """A worker's interceptor: each step says when it begins and how it ends, and names what it works on."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Stand around every activity."""
+        return _StepLog(super().intercept_activity(next))
+
+
+class _StepLog(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        log = structlog.get_logger("step")
+        info = activity.info()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(
+            workflow_id=info.workflow_id,
+            run_id=info.workflow_run_id,
+            activity=info.activity_type,
+            attempt=info.attempt,
+            **_subject(input.args[0]),
+        )
+        await log.ainfo("step begins")
+        try:
+            result = await super().execute_activity(input)
+        except BaseException as error:
+            await log.awarning("step failed", error=str(error), error_type=type(error).__name__)
+            raise
+        await log.ainfo("step done", note=getattr(result, "note", ""))
+        return result
+
+
+def _subject(order: Any) -> dict[str, str | None]:
+    """Which replica of which user cluster: an order has it in its pins, the preflight's request in its fields."""
+    pins = getattr(order, "pins", order)
+    replica = getattr(pins, "replica", None) or getattr(pins, "failed_replica", None)
+    return {"user_cluster": getattr(pins, "user_cluster", None), "replica": replica}
 
 
 def _unfold_temporal(_logger: Any, _method: str, event: EventDict) -> EventDict:
