@@ -176,6 +176,7 @@ class RealControlPlane:
             "service-account-private-key-file": pki.service_account.key,
             "root-ca-file": pki.ca,
             "controllers": CONTROLLERS,
+            "pvclaimbinder-sync-period": "1s",  # a volume that comes after its claim waits for it, 15 s by default
         }
         return {
             "kube-controller-manager": manager | common,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -69,20 +70,64 @@ class World:
             "poddisruptionbudgets", {"metadata": {"name": name}, "spec": {"selector": selector, **spec}}
         )
 
-    async def node(self, name: str = "node", *, ready: bool = True, labels: Json | None = None) -> str:
-        """Create a node that says it is ready, and wait until the cluster believes it."""
+    async def node(self, name: str = "node", *, ready: bool = True) -> str:
+        """Create a node that says whether it is ready, as a kubelet does, and wait until it is believed."""
         full = self.unique(name)
-        own = {"kubernetes.io/hostname": full, "test": self.namespace}
         self.own("nodes", full)
-        await self.client.create("nodes", {"metadata": {"name": full, "labels": {**own, **(labels or {})}}})
-        status = "True" if ready else "False"
-        room = {"capacity": {"pods": "100", "cpu": "8", "memory": "8Gi"}}
-        room["allocatable"] = room["capacity"]
-        body = {"status": {"conditions": [{"type": "Ready", "status": status}], **room}}
-        await self.client.patch("nodes", full, body, subresource="status", content_type=STRATEGIC)
-        if ready:
-            await self.until(lambda node: not node["spec"].get("taints"), "nodes", full, namespace="")
+        labels = {"kubernetes.io/hostname": full, "test": self.namespace}
+        room = {"pods": "100", "cpu": "8", "memory": "8Gi"}
+        status = {"conditions": [ready_condition(ready=ready)], "capacity": room, "allocatable": room}
+        await self.client.create("nodes", {"metadata": {"name": full, "labels": labels}, "status": status})
+        await self.until(lambda node: bool(node["spec"].get("taints")) != ready, "nodes", full, namespace="")
         return full
+
+    async def node_says(self, name: str, *, ready: bool) -> None:
+        """Write a node's condition, with the time at which the kubelet wrote it."""
+        body = {"status": {"conditions": [ready_condition(ready=ready)]}}
+        await self.client.patch("nodes", name, body, subresource="status", content_type=STRATEGIC)
+
+    def on_own_nodes(self) -> Json:
+        """The part of a pod's spec that keeps it on this test's nodes."""
+        return {"nodeSelector": {"test": self.namespace}}
+
+    def claim(self, name: str, kind: str = "", modes: Sequence[str] = ("ReadWriteOnce",)) -> Json:
+        """A claim for a gigabyte."""
+        requests = {"requests": {"storage": "1Gi"}}
+        spec = {"accessModes": list(modes), "resources": requests, "storageClassName": kind}
+        return {"metadata": {"name": name}, "spec": spec}
+
+    async def volume(
+        self,
+        claim: str | None,
+        node: str,
+        *,
+        size: str = "1Gi",
+        kind: str = "",
+        modes: Sequence[str] = ("ReadWriteOnce",),
+        with_claim: bool = True,
+    ) -> str:
+        """Create a volume on a node for a claim, and the claim, and wait until they are bound."""
+        name = self.unique("volume")
+        self.own("persistentvolumes", name)
+        term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+        spec: Json = {
+            "capacity": {"storage": size},
+            "accessModes": list(modes),
+            "storageClassName": kind,
+            "hostPath": {"path": "/nowhere"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+        }
+        if claim is not None:
+            spec["claimRef"] = {"namespace": self.namespace, "name": claim}
+        await self.client.create("persistentvolumes", {"metadata": {"name": name}, "spec": spec})
+        if claim is None:
+            return name
+        if with_claim:
+            await self.create("persistentvolumeclaims", self.claim(claim, kind, modes))
+        await self.until(
+            lambda found: found["status"].get("phase") == "Bound", "persistentvolumeclaims", claim
+        )
+        return name
 
     async def until(
         self,
@@ -227,6 +272,13 @@ def stateful_set(name: str, replicas: int, **spec: Any) -> Json:
             **spec,
         },
     }
+
+
+def ready_condition(*, ready: bool) -> Json:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    reason = "KubeletReady" if ready else "KubeletNotReady"
+    times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
+    return {"type": "Ready", "status": "True" if ready else "False", "reason": reason, **times}
 
 
 def is_ready(pod: Json) -> bool:

@@ -35,6 +35,7 @@ class SimulatedControlPlane:
         port: int | None = None,
         listeners: Sequence[socket.socket] = (),
         audit_log: Path | None = None,
+        node_grace: float = 50.0,
     ) -> None:
         """Serve on 127.0.0.1:PORT (a free one if none is given) and on further listening sockets."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -44,6 +45,7 @@ class SimulatedControlPlane:
         self.components: dict[str, Component] = {}
         self._pki = pki
         self._audit_log = audit_log
+        self._node_grace = node_grace
         self._own = socket.create_server(("127.0.0.1", port or 0))
         self._listeners = [self._own, *listeners]
         self.url = f"https://127.0.0.1:{self._own.getsockname()[1]}"
@@ -81,6 +83,7 @@ class SimulatedControlPlane:
             "--kubelet-key",
             pki.kubelet_client.key,
         ]
+        command += ["--node-grace", str(self._node_grace)]
         for descriptor in descriptors:
             command += ["--fd", str(descriptor)]
         if self._audit_log is not None:

@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
     for name in ("certificate", "key", "ca", "kubelet-certificate", "kubelet-key"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--audit-log", type=Path)
-    parser.add_argument("--node-grace", type=float, default=40.0, help="seconds of silence before NotReady")
+    parser.add_argument("--node-grace", type=float, default=50.0, help="seconds of silence before NotReady")
     return parser.parse_args()
 
 

@@ -35,14 +35,18 @@ class NodeLifecycleController(Controller):
         self._grace = grace
 
     def keys(self, change: Change) -> Iterable[str]:
-        """Look at a node when it or its lease changes, and when a pod comes to it."""
-        if change.resource.qualified == "nodes" and change.type != "DELETED":
-            yield change.name
+        """Look at a node when it or its lease changes, and at all when one becomes ready or ceases to be."""
         if change.resource.qualified == "leases.coordination.k8s.io" and change.namespace == LEASES:
             yield change.name
+        if change.resource.qualified != "nodes":
+            return
+        if change.type != "DELETED":
+            yield change.name
+        if change.type == "DELETED" or is_ready(change.object) != is_ready(change.previous or {}):
+            yield from (node["metadata"]["name"] for node in self.store.list(change.resource))
 
     def sync(self, name: str) -> float | None:
-        """Judge a node's silence, then its taints and its pods."""
+        """Judge a node's silence, then its taints."""
         nodes = self.cluster.resource("nodes")
         node = self.store.get(nodes, "", name)
         if node is None:
@@ -51,10 +55,9 @@ class NodeLifecycleController(Controller):
         ready = condition(node, "Ready")
         if silence >= self._grace and (ready is None or ready["status"] != "Unknown"):
             self._declare_unknown(node)
+            self._pods_not_ready(name)
             node = self.cluster.get(nodes, "", name)
         self._taint(node)
-        if not is_ready(node):
-            self._pods_not_ready(name)
         return max(0.1, self._grace - silence) if silence < self._grace else None
 
     def _silence(self, node: Json) -> float:
@@ -86,7 +89,9 @@ class NodeLifecycleController(Controller):
         """Keep the taints that follow from the node's condition and from its cordon; leave all others alone."""
         present = node.get("spec", {}).get("taints") or []
         others = [taint for taint in present if taint["key"] not in OURS]
-        wanted = others + [self._as_before(present, taint) for taint in _due_taints(node)]
+        anybody_ready = any(is_ready(found) for found in self.store.list(self.cluster.resource("nodes")))
+        due = _due_taints(node, evict=anybody_ready)
+        wanted = others + [self._as_before(present, taint) for taint in due]
         if _order(present) == _order(wanted):
             return
 
@@ -105,26 +110,23 @@ class NodeLifecycleController(Controller):
         return next(same, {**wanted, "timeAdded": timestamp()})
 
     def _pods_not_ready(self, node: str) -> None:
+        """Take Ready from the pods of a node that fell silent; one that says NotReady does so itself."""
         pods = self.cluster.resource("pods")
         for pod in self.store.list(pods):
             if pod["spec"].get("nodeName") == node and is_ready(pod):
-                reason = {"reason": "NodeNotReady", "message": "Node is not ready"}
                 self.cluster.change(
-                    pods,
-                    pod,
-                    lambda draft, reason=reason: set_condition(draft, "Ready", "False", **reason),  # type: ignore[misc]
-                    status=True,
+                    pods, pod, lambda draft: set_condition(draft, "Ready", "False"), status=True
                 )
                 record(self.cluster, pod, "NodeNotReady", "Node is not ready", SOURCE, warning=True)
 
 
-def _due_taints(node: Json) -> Iterable[Json]:
+def _due_taints(node: Json, *, evict: bool) -> Iterable[Json]:
+    """Say which taints a node must have; where no node at all is ready, nothing is evicted from any."""
     ready = condition(node, "Ready")
-    status = ready["status"] if ready else "None"
-    if status != "True":
-        key = UNREACHABLE if status == "Unknown" else NOT_READY
+    if ready is not None and ready["status"] != "True":
+        key = UNREACHABLE if ready["status"] == "Unknown" else NOT_READY
         yield {"key": key, "effect": "NoSchedule"}
-        if ready is not None:
+        if evict:
             yield {"key": key, "effect": "NoExecute"}
     if node.get("spec", {}).get("unschedulable"):
         yield {"key": UNSCHEDULABLE, "effect": "NoSchedule"}

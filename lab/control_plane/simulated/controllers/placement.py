@@ -172,6 +172,6 @@ FILTERS: tuple[tuple[Callable[[Situation, Json], bool], str], ...] = (
         "another pod",
     ),
     (_volumes_reachable, "node(s) didn't match PersistentVolume's node affinity"),
-    (_others_anti_affinity, "node(s) didn't satisfy existing pods anti-affinity rules"),
     (_own_anti_affinity, "node(s) didn't match pod anti-affinity rules"),
+    (_others_anti_affinity, "node(s) didn't satisfy existing pods anti-affinity rules"),
 )

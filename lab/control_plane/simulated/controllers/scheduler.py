@@ -19,6 +19,7 @@ from lab.control_plane.simulated.store import Change
 
 Json = dict[str, Any]
 
+HINT = "Preemption is not helpful for scheduling."
 SOURCE = "default-scheduler"
 HELPFUL = ("nodes", "persistentvolumeclaims", "persistentvolumes")
 
@@ -65,9 +66,10 @@ class Scheduler(Controller):
     def _explain(self, pod: Json, nodes: int, why: str) -> None:
         message = f"0/{nodes} nodes are available: {why}" if nodes else "no nodes available to schedule pods"
         if nodes:
-            hint = "Preemption is not helpful for scheduling."
             found = condition(pod, "PodScheduled")
-            message += f" preemption: 0/{nodes} nodes are available: {nodes} {hint}"
+            message += (
+                f" no new claims to deallocate, preemption: 0/{nodes} nodes are available: {nodes} {HINT}"
+            )
             if found is not None and found.get("message") == message:
                 return
         about = {"reason": "Unschedulable", "message": message}

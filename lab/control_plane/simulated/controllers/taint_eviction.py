@@ -6,10 +6,11 @@ kubelet confirms; nobody asks a PodDisruptionBudget.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
-from lab.control_plane.simulated.clock import seconds_since
+from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.controllers.base import Controller
 from lab.control_plane.simulated.controllers.recorder import record
 from lab.control_plane.simulated.deletion import delete
@@ -21,6 +22,10 @@ Json = dict[str, Any]
 
 class TaintEvictionController(Controller):
     """Keys are (namespace, name) of pods."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._since: dict[str, float] = {}  # by uid: when the taint was first seen with the pod
 
     def keys(self, change: Change) -> Iterable[tuple[str, str]]:
         """Look at a pod when it changes, and at all pods of a node when its taints do."""
@@ -38,12 +43,17 @@ class TaintEvictionController(Controller):
         if pod is None or is_terminating(pod) or not pod["spec"].get("nodeName"):
             return None
         node = self.store.get(self.cluster.resource("nodes"), "", pod["spec"]["nodeName"])
-        left = [_seconds_left(pod, taint) for taint in _taints(node or {})]
-        limits = [seconds for seconds in left if seconds is not None]
+        patience = [_patience(pod, taint) for taint in _taints(node or {})]
+        limits = [seconds for seconds in patience if seconds is not None]
+        uid = pod["metadata"]["uid"]
         if not limits:
+            self._since.pop(uid, None)
             return None
-        if min(limits) > 0:
-            return min(limits)
+        since = self._since.setdefault(uid, time.monotonic())
+        left = since + min(limits) - time.monotonic()
+        if left > 0:
+            return left
+        del self._since[uid]
         self._evict(pod)
         return None
 
@@ -76,13 +86,10 @@ def _taints(node: Json) -> list[Json]:
     return [taint for taint in taints if taint["effect"] == "NoExecute"]
 
 
-def _seconds_left(pod: Json, taint: Json) -> float | None:
-    """How long the pod may stay in spite of the taint; None is for ever."""
+def _patience(pod: Json, taint: Json) -> float | None:
+    """How many seconds the pod stays in spite of the taint; None is for ever."""
     covering = [found for found in pod["spec"].get("tolerations", ()) if tolerates(found, taint)]
     if not covering:
         return 0.0
     limits = [found["tolerationSeconds"] for found in covering if found.get("tolerationSeconds") is not None]
-    if not limits:
-        return None
-    since = taint.get("timeAdded")
-    return float(min(limits)) - (seconds_since(since) if since else 0.0)
+    return float(min(limits)) if limits else None
