@@ -25,8 +25,6 @@ from lab.pki import AdminPki, EtcdPki
 from lab.workload import PREFIX, Workload
 
 API_PORT = 6443
-DNS_DELAY = 1.0
-"""Once the lab is whole: its first members need not wait, a replaced one meets what it meets on a real cluster."""
 
 
 class AdminCluster:
@@ -64,7 +62,7 @@ class AdminCluster:
         await self._populate(flags)
         self._stack.push_async_callback(self.nodes.stop)
         await self._grow()
-        self.nodes.dns_delay = DNS_DELAY
+        self.nodes.pace.like_a_cluster()
         self._before = await observe.objects(self.client)
         self.history.start()
         self._stack.push_async_callback(self.history.stop)
@@ -107,13 +105,9 @@ class AdminCluster:
             raise LookupError(f"{replica} has no address yet")
         return record.address
 
-    async def leader(self) -> str | None:
-        """The replica that leads, as the members say."""
-        return await observe.leader(self.gateway)
-
     async def destroy(self, replica: str, fault: Fault) -> str:
         """Break a member, or the leader whoever it is; return its name."""
-        name = await self.leader() if replica == "leader" else replica
+        name = (await observe.etcd(self.gateway)).leader if replica == "leader" else replica
         if name not in REPLICAS:
             raise LookupError(f"there is no replica {name}; there are {', '.join(REPLICAS)} and leader")
         await self.faults.destroy(name, fault)
@@ -122,13 +116,16 @@ class AdminCluster:
 
     async def status(self) -> LabStatus:
         """The lab at a glance."""
+        etcd, pods, nodes = await asyncio.gather(
+            observe.etcd(self.gateway), observe.pods(self.client), observe.ready_nodes(self.client)
+        )
         return LabStatus(
             kubernetes=self.control_plane.version,
-            etcd=await observe.version(self.gateway),
-            members=await observe.members(self.gateway),
-            leader=await self.leader(),
-            pods=await observe.pods(self.client),
-            nodes=await observe.ready_nodes(self.client),
+            etcd=etcd.version,
+            members=etcd.members,
+            leader=etcd.leader,
+            pods=pods,
+            nodes=nodes,
             agents={name: agent.running for name, agent in self.nodes.agents.items()},
             failed=self.failed,
             fault=self.fault,
@@ -139,10 +136,11 @@ class AdminCluster:
         """The judgement; writers should have been stopped, or what they write meanwhile is not judged."""
         assert self._before is not None  # noqa: S101 - the lab has started
         after = await observe.objects(self.client)
+        etcd = await observe.etcd(self.gateway)
         return LabReport(
             kubernetes=self.control_plane.version,
-            etcd=await observe.version(self.gateway),
-            members=await observe.members(self.gateway),
+            etcd=etcd.version,
+            members=etcd.members,
             failed=self.failed,
             traffic=self.workload.report(),
             judgement=await self._judgement(),

@@ -106,7 +106,7 @@ class EtcdGateway:
 
     async def status(self, replica: str) -> Json:
         """The member's own view: version, leader, whether it is a learner."""
-        return await self.call(replica, "maintenance/status")
+        return await self.call(replica, "maintenance/status", timeout=1.0)
 
     async def members(self, replica: str) -> list[Json]:
         """The member list as this member answers it; ids as hexadecimal text."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 from lab.etcd_gateway import EtcdGateway, NotSent, Refused, Unreachable
@@ -67,40 +68,39 @@ async def _or_none(answer: Awaitable[Json]) -> Json | None:
         return None
 
 
-async def statuses(gateway: EtcdGateway) -> dict[str, Json]:
-    """The status of each member that answers."""
+@dataclass(frozen=True)
+class EtcdView:
+    """The user cluster's etcd as its members show it at one moment; all empty while none answers."""
+
+    version: str
+    leader: str | None
+    members: list[Member]
+
+
+async def etcd(gateway: EtcdGateway) -> EtcdView:
+    """Ask every member for its status, and one that answers for the member list."""
     answers = await asyncio.gather(*(_or_none(gateway.status(name)) for name in REPLICAS))
-    return {name: found for name, found in zip(REPLICAS, answers, strict=True) if found}
+    found = {name: answer for name, answer in zip(REPLICAS, answers, strict=True) if answer}
+    leaders = [
+        name for name, answer in found.items() if answer.get("leader") == answer["header"]["member_id"]
+    ]
+    healthy = {name for name, answer in found.items() if answer.get("leader", "0") != "0"}
+    return EtcdView(
+        version=next((str(answer["version"]) for answer in found.values()), ""),
+        leader=leaders[0] if leaders else None,
+        members=await _members(gateway, list(found), healthy),
+    )
 
 
-async def leader(gateway: EtcdGateway) -> str | None:
-    """The replica that says of itself that it leads."""
-    for name, found in (await statuses(gateway)).items():
-        if found.get("leader") == found["header"]["member_id"]:
-            return name
-    return None
-
-
-async def version(gateway: EtcdGateway) -> str:
-    """The etcd version that runs, or nothing while no member answers."""
-    return next((str(found["version"]) for found in (await statuses(gateway)).values()), "")
-
-
-async def members(gateway: EtcdGateway) -> list[Member]:
-    """The member list with each member's own health; empty while no member answers."""
-    answering = await statuses(gateway)
-    healthy = {name for name, found in answering.items() if found.get("leader", "0") != "0"}
+async def _members(gateway: EtcdGateway, answering: list[str], healthy: set[str]) -> list[Member]:
     for name in answering:
         try:
-            found = await gateway.members(name)
+            listed = await gateway.members(name)
         except NO_ANSWER:
             continue
-        return sorted((_member(item, healthy) for item in found), key=lambda member: member.name)
+        members = [Member.model_validate({**item, "healthy": item["name"] in healthy}) for item in listed]
+        return sorted(members, key=lambda member: member.name)
     return []
-
-
-def _member(item: Json, healthy: set[str]) -> Member:
-    return Member.model_validate({**item, "healthy": item["name"] in healthy})
 
 
 async def pods(client: KubeClient) -> list[PodView]:

@@ -108,10 +108,12 @@ def _directory(directory: Path | None) -> Iterator[Path]:
         return
     existed = directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
-    yield directory
-    if not existed:
-        with suppress(OSError):
-            directory.rmdir()
+    try:
+        yield directory
+    finally:
+        if not existed:
+            with suppress(OSError):
+                directory.rmdir()
 
 
 class _Lab:

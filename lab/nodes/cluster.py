@@ -10,6 +10,7 @@ from lab.nodes.agent import NodeAgent, NodeIdentity
 from lab.nodes.dns import DnsServer, address_of_reverse_name
 from lab.nodes.environment import CLUSTER_DOMAIN
 from lab.nodes.network import GATEWAY, PodNetwork
+from lab.nodes.pace import Pace
 from lab.nodes.records import PodRecord
 from lab.nodes.runtime import Folders, Runtime
 from lab.nodes.volumes import Volumes
@@ -31,8 +32,7 @@ class Nodes:
         self._dns = DnsServer(self._addresses, self._pod_names)
         self._addresses_of_nodes: list[str] = []
         self.agents: dict[str, NodeAgent] = {}
-        self.dns_delay = 0.0
-        """For how many seconds the DNS does not know a new pod's address: about one on a real cluster."""
+        self.pace = Pace()
 
     async def prepare(self) -> None:
         """Set up the network and the DNS, for which no API is needed."""
@@ -44,7 +44,7 @@ class Nodes:
         """Start an agent on each node; all nodes are registered when this returns."""
         for name, address in zip(self._names, self._addresses_of_nodes, strict=True):
             identity = NodeIdentity(name, address, self._labels, pki.node(name, address), pki.ca)
-            runtime = Runtime(self._network, self._folders)
+            runtime = Runtime(self._network, self._folders, self.pace)
             volumes = Volumes(client, self._folders.root, name)
             self.agents[name] = NodeAgent(identity, runtime, client, volumes)
         await asyncio.gather(*(agent.start() for agent in self.agents.values()))
@@ -70,7 +70,7 @@ class Nodes:
         """What a name resolves to: one pod of a headless service, or all of them."""
         known: dict[str, list[str]] = {}
         for record in self.records:
-            if record.address and record.subdomain and record.age >= self.dns_delay:
+            if record.address and record.subdomain and record.age >= self.pace.dns:
                 known.setdefault(_service(record), []).append(record.address)
                 known[_pod_name(record)] = [record.address]
         return known.get(name)

@@ -31,7 +31,7 @@ def pod_status(record: PodRecord, node_address: str) -> Json:
 
 def _phase(record: PodRecord, policy: str) -> str:
     containers = list(record.containers.values())
-    if any(item.running for item in containers):
+    if any(item.process is not None for item in containers):
         return "Running"
     if any(item.finished is None for item in containers):
         return "Pending"
@@ -48,7 +48,7 @@ def _container_status(spec: Json, container: ContainerRecord) -> Json:
         "imageID": "",
         "containerID": container.container_id,
         "ready": container.ready,
-        "started": container.running,
+        "started": container.process is not None,
         "restartCount": container.restarts,
         "state": _state(container),
         "lastState": _last_state(container),
@@ -56,7 +56,7 @@ def _container_status(spec: Json, container: ContainerRecord) -> Json:
 
 
 def _state(container: ContainerRecord) -> Json:
-    if container.running:
+    if container.process is not None:  # an end that has not been recorded yet does not show
         return {"running": {"startedAt": timestamp(container.started_at)}}
     if container.finished and not container.waiting:
         return {"terminated": _terminated(container.finished)}

@@ -27,8 +27,6 @@ from lab.nodes.volumes import NotMountable, Volumes
 from lab.nodes.volumes import mounts as mounts_of
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 1.0, 10.0
-TEAR_DOWN = 0.5
-"""From the end of the containers to the end of the object a kubelet unmounts volumes and tidies up."""
 RETRY_MOUNT = 0.3
 RETRY_API = 0.2
 
@@ -138,6 +136,8 @@ class PodWorker:
             container.waiting_message = f"back-off {delay:.0f}s restarting failed container={container.name}"
             self._changed.set()
             await asyncio.sleep(delay)
+        elif container.failures_in_a_row:
+            await asyncio.sleep(self._runtime.pace.restart)
 
     async def _until_end(self, spec: Json, container: ContainerRecord) -> None:
         assert container.process is not None  # noqa: S101 - the caller saw it
@@ -158,6 +158,7 @@ class PodWorker:
             report(True)
             return
         attempt = probes.attempt_of(probe, spec, self.record.address, self._exec(container))
+        await asyncio.sleep(self._runtime.pace.notice)
         await probes.watch(probe, attempt, report)
 
     def _exec(self, container: ContainerRecord) -> Callable[[list[str]], Awaitable[int]]:
@@ -200,7 +201,7 @@ class PodWorker:
     async def _finish(self) -> None:
         """The last status, then the end of the object: what a StatefulSet waits for to create the next."""
         await self._patch_status()
-        await asyncio.sleep(TEAR_DOWN)
+        await asyncio.sleep(self._runtime.pace.tear_down)
         await self._runtime.remove(self.record)
         self._volumes.unmount(self.record)
         options: Json = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.record.uid}}

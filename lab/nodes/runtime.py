@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.nodes.environment import TOOLS, command, environment, settings
 from lab.nodes.launcher import ContainerProcess, ExecProcess, Mount, Process, StartFailed, Stream, launch
 from lab.nodes.network import GATEWAY, PodNetwork
+from lab.nodes.pace import Pace
 from lab.nodes.records import Json, PodRecord
 
 
@@ -31,8 +32,9 @@ class Folders:
 class Runtime:
     """The pods of one node, running or about to."""
 
-    def __init__(self, network: PodNetwork, folders: Folders) -> None:
+    def __init__(self, network: PodNetwork, folders: Folders, pace: Pace) -> None:
         self.records: dict[str, PodRecord] = {}
+        self.pace = pace
         self._network = network
         self._folders = folders
 

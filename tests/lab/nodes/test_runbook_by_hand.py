@@ -1,0 +1,127 @@
+"""The runbook done by hand with kubectl goes right and wrong as it did on a real cluster (facts in docs/lab.md)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.binaries import control_plane_folder
+from lab.client import LabClient
+from lab.fixture.names import REPLICAS
+from lab.models import Fault, LabStatus
+from lab.options import LabOptions
+from lab.runner import running_lab
+from tests.lab.conftest import KINDS
+from tests.lab.nodes.kubectl import Kubectl
+from tests.lab.nodes.runbook import ByHand
+from tests.lab.nodes.waiting import until
+
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.needs("kubectl"),
+    pytest.mark.parametrize("kind", KINDS),
+]
+AN_ELECTION = 3.0
+
+
+@asynccontextmanager
+async def operation(
+    kind: str,
+    directory: Path,
+    replica: str,
+    *,
+    pod_management: str = "OrderedReady",
+    fault: Fault = "corrupt-wal",
+) -> AsyncIterator[tuple[LabClient, ByHand]]:
+    """A lab with one dead member, three writers, and a person with kubectl."""
+    options = LabOptions.model_validate({"kubernetes": kind, "pod_management": pod_management})
+    async with running_lab(options, directory) as lab:
+        await lab.start_traffic(writers=3)
+        await lab.destroy(replica, fault)
+        yield lab, ByHand(Kubectl(control_plane_folder() / "kubectl", lab.kubeconfig), replica)
+
+
+async def until_status(lab: LabClient, holds: Callable[[LabStatus], bool]) -> None:
+    """Wait until the lab is in some state."""
+
+    async def found() -> bool:
+        return holds(await lab.status())
+
+    await until(found)
+
+
+def restarts(status: LabStatus, name: str) -> int:
+    """How often the pod's container was restarted."""
+    return sum(pod.restarts for pod in status.pods if pod.name == name)
+
+
+def gap(status: LabStatus) -> float:
+    """For how long no write was acknowledged, at worst."""
+    return status.traffic.longest_gap_seconds if status.traffic else 0.0
+
+
+@pytest.mark.parametrize(
+    ("replica", "fault", "pod_management"),
+    [
+        ("kube-etcd-0", "corrupt-wal", "OrderedReady"),
+        ("kube-etcd-1", "wipe", "Parallel"),
+        ("kube-etcd-2", "corrupt-db", "OrderedReady"),
+    ],
+)
+async def test_the_order_of_the_contract_restarts_no_healthy_member(
+    kind: str, tmp_path: Path, replica: str, fault: Fault, pod_management: str
+) -> None:
+    """Three voters again, nothing lost, the survivors' pods untouched, everything back."""
+    made = operation(kind, tmp_path, replica, fault=fault, pod_management=pod_management)
+    async with made as (lab, person):
+        await person.as_the_contract_says()
+        await lab.stop_traffic()
+        report = await lab.report()
+    assert [member.name for member in report.members if member.healthy] == list(REPLICAS)
+    assert report.judgement.lost_writes == 0
+    assert report.judgement.unread_members == []
+    assert report.judgement.survivor_restarts == 0
+    assert report.judgement.seconds_without_pdb < 10
+    assert report.after == report.before
+
+
+@pytest.mark.parametrize("replica", ["kube-etcd-0", "kube-etcd-1"])
+async def test_as_written_under_ordered_ready_it_loses_the_quorum(
+    kind: str, tmp_path: Path, replica: str
+) -> None:
+    """A healthy member is deleted and never re-created: writes stop for good."""
+    async with operation(kind, tmp_path, replica) as (lab, person):
+        await person.as_it_is_written()
+        await until_status(lab, lambda status: gap(status) > 8)
+        status, report = await lab.status(), await lab.report()
+    assert "kube-etcd-2" not in {pod.name for pod in status.pods}
+    assert status.leader is None
+    assert report.judgement.restarted == ["kube-etcd-2"]
+
+
+async def test_as_written_the_highest_ordinal_costs_no_healthy_member_but_never_comes_back(
+    kind: str, tmp_path: Path
+) -> None:
+    """Without a member add it cannot."""
+    async with operation(kind, tmp_path, "kube-etcd-2") as (lab, person):
+        await person.as_it_is_written()
+        await until_status(lab, lambda status: restarts(status, "kube-etcd-2") >= 4)
+        report = await lab.report()
+    assert report.judgement.survivor_restarts == 0
+    assert report.traffic.longest_gap_seconds < AN_ELECTION
+    assert [member.name for member in report.members] == ["kube-etcd-0", "kube-etcd-1"]
+
+
+async def test_as_written_under_parallel_it_restarts_the_healthy_members(kind: str, tmp_path: Path) -> None:
+    """The template edit is a rollout of its own, which asks neither the PDB nor etcd."""
+    async with operation(kind, tmp_path, "kube-etcd-0", pod_management="Parallel") as (lab, person):
+        await person.as_it_is_written()
+        await until_status(lab, lambda status: restarts(status, "kube-etcd-0") >= 4)
+        report = await lab.report()
+    assert report.judgement.restarted == ["kube-etcd-1", "kube-etcd-2"]
+    assert report.judgement.survivor_restarts >= 2
+    assert report.traffic.longest_gap_seconds > 0.5
+    assert "kube-etcd-0" in report.judgement.unread_members
