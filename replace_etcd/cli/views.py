@@ -42,9 +42,13 @@ class Narrator:
         """One line of plain text."""
         self.markup(escape(text))
 
-    def markup(self, text: str) -> None:
-        """One line in Rich's markup."""
-        self.console.print(f"[dim]{self.elapsed:6.1f} s[/]  {text}", soft_wrap=True)
+    def markup(self, text: str, *, clip: bool = False) -> None:
+        """One line in Rich's markup; with `clip` it never takes two lines of a terminal."""
+        line = f"[dim]{self.elapsed:6.1f} s[/]  {text}"
+        if clip and self.console.is_terminal:
+            self.console.print(line, no_wrap=True, overflow="ellipsis")
+        else:
+            self.console.print(line, soft_wrap=True)
 
 
 def step_line(step: Step) -> str:
@@ -106,7 +110,7 @@ class ProgressView:
     def finished(self, steps: list[Step]) -> None:
         """Print the steps that were not printed before."""
         for step in steps[self._shown :]:
-            self._narrator.markup(step_line(step))
+            self._narrator.markup(step_line(step), clip=True)
         self._shown = max(self._shown, len(steps))
 
     def _name_what_takes_long(self) -> None:
@@ -128,8 +132,9 @@ class ProgressView:
             what.append(f"  {seconds:.1f} s")
         what.append_text(Text.from_markup(_again(self._attempt)))
         self._spinner.update(text=what)
-        phase = f"{progress.phase.value.replace('_', ' ')}{waiting}, {len(progress.steps)} steps done"
-        return Group(self._spinner, Text(f"  {phase}, {self._narrator.elapsed:.0f} s", style="dim"))
+        phase = f"{progress.phase.value.replace('_', ' ')}{waiting}"
+        footer = f"  {phase}, step {len(progress.steps) + 1}, {self._narrator.elapsed:.0f} s"
+        return Group(self._spinner, Text(footer, style="dim", no_wrap=True, overflow="ellipsis"))
 
     def _seconds(self) -> float | None:
         since = self._progress.current_since if self._progress and self._progress.current else None

@@ -91,4 +91,11 @@ def test_on_a_terminal_the_current_step_moves_below_the_finished_ones() -> None:
     printed = screen.show(state)
     assert "cordon_node" in printed
     assert "drain_node" in printed
-    assert "draining, 1 steps done" in printed
+    assert "draining, step 2" in printed
+
+
+def test_a_long_note_takes_one_line_of_a_terminal() -> None:
+    screen = Screen(terminal=True)
+    printed = screen.show(Progress(phase=Phase.DRAINING, steps=[step("cordon_node", note="x" * 200)]))
+    assert "x" * 120 not in printed
+    assert "…" in printed

@@ -119,6 +119,7 @@ def _worker(directory: Path, address: str, kubeconfig: Path) -> Component:
         "TEMPORAL_CONFIG_FILE": os.devnull,
         "KUBECONFIG": str(kubeconfig),
         "REPLACE_ETCD_LOG_FORMAT": "json",
+        "TMPDIR": str(directory),  # the Kubernetes client keeps its keys in temporary files
     }
     command += [f"{name}={value}" for name, value in own.items()]
     return Component("worker", [*command, sys.executable, Path(spec.origin)], directory=directory)
