@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from kubernetes import aio
@@ -20,14 +21,22 @@ from tests.lab.world import World
 async def official(control_plane: ControlPlane) -> AsyncIterator[aio.client.ApiClient]:
     """The official client with the administrator's kubeconfig."""
     configuration = aio.client.Configuration()
-    await aio.config.load_kube_config(str(control_plane.kubeconfig), client_configuration=configuration)
+    load: Any = aio.config.load_kube_config
+    await load(str(control_plane.kubeconfig), client_configuration=configuration)
     async with aio.client.ApiClient(configuration) as made:
         yield made
 
 
+def named(name: str) -> aio.client.V1ObjectMeta:
+    return aio.client.V1ObjectMeta(name=name)
+
+
 async def test_objects_are_created_patched_and_deleted(world: World, official: aio.client.ApiClient) -> None:
     core = aio.client.CoreV1Api(official)
-    created = await core.create_namespaced_config_map(world.namespace, {"metadata": {"name": "c"}})
+    created = await core.create_namespaced_config_map(
+        world.namespace, aio.client.V1ConfigMap(metadata=named("c"))
+    )
+    assert created.metadata is not None
     assert created.metadata.uid
     patched = await core.patch_namespaced_config_map("c", world.namespace, {"data": {"a": "1"}})
     assert patched.data == {"a": "1"}
@@ -55,8 +64,9 @@ async def test_a_refused_eviction_is_429(
 
 async def test_a_watch_follows_changes(world: World, official: aio.client.ApiClient) -> None:
     core = aio.client.CoreV1Api(official)
-    await core.create_namespaced_secret(world.namespace, {"metadata": {"name": "s"}})
-    async with aio.watch.Watch() as watch:
+    await core.create_namespaced_secret(world.namespace, aio.client.V1Secret(metadata=named("s")))
+    make_watch: Any = aio.watch.Watch
+    async with make_watch() as watch:
         async for event in watch.stream(core.list_namespaced_secret, world.namespace, timeout_seconds=10):
             assert (event["type"], event["object"].metadata.name) == ("ADDED", "s")
             break
@@ -67,7 +77,8 @@ async def test_exec_gives_the_channels(
 ) -> None:
     node = await world.node()
     await world.pod(nodeName=node)
-    async with NodeAgent(pki) as agent, aio.stream.WsApiClient(official.configuration) as websockets:
+    make_client: Any = aio.stream.WsApiClient
+    async with NodeAgent(pki) as agent, make_client(official.configuration) as websockets:
         await point_to(client, node, agent.port)
         core = aio.client.CoreV1Api(websockets)
         answer = await core.connect_get_namespaced_pod_exec(

@@ -70,6 +70,26 @@ class World:
             "poddisruptionbudgets", {"metadata": {"name": name}, "spec": {"selector": selector, **spec}}
         )
 
+    async def daemon_set(self, name: str) -> Json:
+        """A DaemonSet that no controller fills: the lab makes its pods by hand, on both control planes."""
+        labels = {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": pod_spec()}
+        spec = {"selector": {"matchLabels": labels}, "template": template}
+        return await self.create("daemonsets", {"metadata": {"name": name}, "spec": spec})
+
+    async def daemon_pod(self, daemon_set: Json, node: str) -> Json:
+        """A pod of a DaemonSet on a node."""
+        metadata = daemon_set["metadata"]
+        reference = {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+        }
+        body = pod_metadata(f"{metadata['name']}-pod", {})
+        body["ownerReferences"] = [{**reference, "controller": True}]
+        return await self.create("pods", {"metadata": body, "spec": pod_spec(nodeName=node)})
+
     async def node(self, name: str = "node", *, ready: bool = True) -> str:
         """Create a node that says whether it is ready, as a kubelet does, and wait until it is believed."""
         full = self.unique(name)

@@ -23,6 +23,7 @@ VERSION = {
     "compiler": "python",
     "platform": "linux/amd64",
 }
+FOREIGN = {"Eviction": ("policy", "v1"), "Scale": ("autoscaling", "v1")}  # kinds of another group
 PATCH_PARAMETERS = [
     {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
     for name in ("dryRun", "fieldManager", "fieldValidation", "force")
@@ -101,8 +102,8 @@ def _subresource(resource: Resource, name: str, kind: str, verbs: str) -> Json:
         "kind": kind,
         "verbs": verbs.split(),
     }
-    if kind == "Eviction":
-        entry |= {"group": "policy", "version": "v1"}
+    if kind in FOREIGN:
+        entry |= dict(zip(("group", "version"), FOREIGN[kind], strict=True))
     return entry
 
 

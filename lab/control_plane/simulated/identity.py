@@ -55,6 +55,18 @@ def authenticate(request: web.Request) -> Caller:
     return Caller(user, (*groups, "system:authenticated"))
 
 
+def impersonated(cluster: Cluster, request: web.Request, caller: Caller) -> Caller:
+    """Take on the user and groups that `--as` asks for, if the caller may."""
+    user = request.headers.get("Impersonate-User")
+    if not user:
+        return caller
+    if not may(cluster, caller, Action("impersonate", "", "users", name=user)):
+        text = f'users "{user}" is forbidden: User "{caller.user}" cannot impersonate resource "users"'
+        raise StatusError(403, "Forbidden", f'{text} in API group "" at the cluster scope', {})
+    groups = tuple(request.headers.getall("Impersonate-Group", ()))
+    return Caller(user, (*groups, "system:authenticated"))
+
+
 def authorize(cluster: Cluster, caller: Caller, target: Target) -> None:
     """Refuse with 403 what no rule allows."""
     resource = target.resource

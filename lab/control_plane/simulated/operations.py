@@ -15,6 +15,7 @@ from lab.control_plane.simulated.identity import Action, Caller, may
 from lab.control_plane.simulated.patches import APPLY_PATCH, apply_patch, parse_apply, refuse_former_life
 from lab.control_plane.simulated.pod_status import set_condition
 from lab.control_plane.simulated.request import Target, decode, delete_options, is_dry_run
+from lab.control_plane.simulated.scale import read_scale, write_scale
 from lab.control_plane.simulated.selectors import Matcher, field_matcher, label_matcher
 from lab.control_plane.simulated.watching import WatchOptions
 
@@ -39,6 +40,15 @@ def watch_options(request: web.Request, target: Target) -> WatchOptions:
         bookmarks=query.get("allowWatchBookmarks") in ("1", "true"),
         initial_events=query.get("sendInitialEvents") in ("1", "true"),
     )
+
+
+def read(cluster: Cluster, target: Target) -> Json:
+    """Read an object; its status subresource shows the whole of it."""
+    if target.subresource == "scale":
+        return read_scale(cluster, target)
+    if target.subresource not in ("", "status"):
+        raise errors.no_such_path()
+    return cluster.get(target.resource, target.namespace, target.name)
 
 
 def list_objects(cluster: Cluster, request: web.Request, target: Target) -> list[Json]:
@@ -85,8 +95,10 @@ def bind(cluster: Cluster, namespace: str, name: str, node: str) -> Json:
 
 def update(cluster: Cluster, request: web.Request, target: Target, body: bytes) -> Json:
     """Replace an object or its status."""
-    status = _is_status(target)
     obj = decode(request.content_type, body)
+    if target.subresource == "scale":
+        return write_scale(cluster, target, obj, dry_run=is_dry_run(request))
+    status = _is_status(target)
     return cluster.update(
         target.resource, target.namespace, target.name, obj, status=status, dry_run=is_dry_run(request)
     )
@@ -94,8 +106,12 @@ def update(cluster: Cluster, request: web.Request, target: Target, body: bytes) 
 
 def patch(cluster: Cluster, request: web.Request, target: Target, body: bytes) -> tuple[Json, bool]:
     """Patch an object or its status; the second value says whether it was created (by an apply)."""
-    status, dry_run = _is_status(target), is_dry_run(request)
+    dry_run = is_dry_run(request)
     content_type = request.headers.get("Content-Type", "")
+    if target.subresource == "scale":
+        scale = apply_patch(target.resource, read_scale(cluster, target), content_type, body)
+        return write_scale(cluster, target, scale, dry_run=dry_run), False
+    status = _is_status(target)
     current = cluster.store.get(target.resource, target.namespace, target.name)
     if current is None and content_type.startswith(APPLY_PATCH) and not status:
         applied = parse_apply(body)

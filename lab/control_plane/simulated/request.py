@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from lab.control_plane.simulated import protobuf
 from lab.control_plane.simulated.errors import StatusError, bad_request, no_such_path
 from lab.control_plane.simulated.resources import Catalogue, Resource
 
@@ -70,6 +71,8 @@ def _verb(request: web.Request, name: str) -> str:
 
 def decode(content_type: str, body: bytes) -> Json:
     """Read a body that is an object, in JSON or YAML."""
+    if content_type == protobuf.CONTENT_TYPE:
+        return protobuf.decode_object(body)
     if content_type not in BODY_TYPES:
         text = "the body of the request was in an unknown format - accepted media types include: application/json"
         raise StatusError(415, "UnsupportedMediaType", text, {})

@@ -11,6 +11,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
+SCALABLE = ("deployments", "replicasets", "statefulsets")
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -60,7 +61,9 @@ def _core(kind: str, plural: str, *short: str, **options: Any) -> Resource:
 
 
 def _apps(kind: str, plural: str, short: str) -> Resource:
-    return Resource("apps", "v1", kind, plural, (short,), status=True, generation=True, categories=("all",))
+    scale = (("scale", "Scale", "get patch update"),) if plural in SCALABLE else ()
+    options: dict[str, Any] = {"status": True, "generation": True, "categories": ("all",)}
+    return Resource("apps", "v1", kind, plural, (short,), subresources=scale, **options)
 
 
 def _rbac(kind: str, *, namespaced: bool) -> Resource:

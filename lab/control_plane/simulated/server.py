@@ -12,7 +12,7 @@ from lab.control_plane.simulated import discovery, operations
 from lab.control_plane.simulated.audit import AuditLog
 from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.errors import StatusError, no_such_path
-from lab.control_plane.simulated.identity import Caller, authenticate, authorize, may_read_path
+from lab.control_plane.simulated.identity import Caller, authenticate, authorize, impersonated, may_read_path
 from lab.control_plane.simulated.proxy import KubeletProxy
 from lab.control_plane.simulated.request import Target, parse_target
 from lab.control_plane.simulated.tables import table, wants_table
@@ -42,7 +42,7 @@ class ApiServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request; failures become Status objects."""
         try:
-            caller = authenticate(request)
+            caller = impersonated(self._cluster, request, authenticate(request))
             return await self._answer(request, caller)
         except StatusError as error:
             return web.json_response(error.body(), status=error.code, headers=_retry_after(error))
@@ -103,10 +103,7 @@ class ApiServer:
         cluster = self._cluster
         match target.verb:
             case "get":
-                if target.subresource not in ("", "status"):
-                    raise no_such_path()
-                found = cluster.get(target.resource, target.namespace, target.name)
-                response = self._objects(request, target, [found])
+                response = self._objects(request, target, [operations.read(cluster, target)])
             case "list":
                 objects = operations.list_objects(cluster, request, target)
                 response = self._objects(request, target, objects, many=True)
