@@ -7,18 +7,18 @@ node that somebody else had cordoned stays so (docs/contract.md, Fencing, 5).
 from collections.abc import Callable
 
 from activities.drain import Drain
-from activities.fencing import Attempt, fenced
+from activities.fencing import fenced
+from activities.guarded_patch import guarded_patch
 from activities.stateful_set import must_stand
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
-from replace_etcd.errors import ClusterError, Invalid, Moved
+from replace_etcd.errors import ClusterError, Moved
 from replace_etcd.models.orders import Done, DrainOrder, Order
 from replace_etcd.models.plan import Pins
 
 HOLDER_PREFIX = "replace-etcd/cordon."
 OURS, FOUND = "cordoned", "found-cordoned"
-TRIES = 5
 EVICTED_SECONDS = 45.0
 
 
@@ -39,14 +39,12 @@ class NodeActivities:
     @step
     async def cordon_node(self, order: Order) -> Done:
         """Mark the node unschedulable, with this user cluster as a holder; done where it holds already."""
-        async with fenced(self._tools, order) as attempt:
-            return await self._change(order, attempt, cordon)
+        return await self._change(order, cordon)
 
     @step
     async def uncordon_node(self, order: Order) -> Done:
         """Leave the holders; the last one to leave makes the node schedulable, if it was so before."""
-        async with fenced(self._tools, order) as attempt:
-            return await self._change(order, attempt, uncordon)
+        return await self._change(order, uncordon)
 
     @step
     async def evict_failed_pod(self, order: Order) -> Done:
@@ -116,34 +114,24 @@ class NodeActivities:
             raise Moved(f"the eviction of pod {pins.replica} was refused as a conflict")
         return Done(note="the pod of the plan is gone already")
 
-    async def _change(
-        self, order: Order, attempt: Attempt, change: Callable[[Object, str], tuple[Patch, str]]
-    ) -> Done:
-        """Patch the node with a `test` of its resourceVersion, which heartbeats of the kubelet move: some tries."""
+    async def _change(self, order: Order, change: Callable[[Object, str], tuple[Patch, str]]) -> Done:
+        """Patch the node, unless it is not the one of the plan any more."""
         pins = order.pins
-        for left in reversed(range(TRIES)):
-            node = await self._tools.cluster.get(NODE, pins.node)
+        note = ""
+
+        def decide(node: Object | None) -> Patch:
+            nonlocal note
             if node is None or node["metadata"]["uid"] != pins.node_uid:
-                if change is uncordon:
-                    return Done(note="moot: the node is not there any more")
-                raise Moved(f"node {pins.node} is not the one of the plan")
+                if change is not uncordon:
+                    raise Moved(f"node {pins.node} is not the one of the plan")
+                note = "moot: the node is not there any more"
+                return []
             operations, note = change(node, HOLDER_PREFIX + pins.user_cluster)
-            if not operations:
-                return Done(note=note)
-            await attempt.hold()
-            guard = {
-                "op": "test",
-                "path": "/metadata/resourceVersion",
-                "value": node["metadata"]["resourceVersion"],
-            }
-            try:
-                await self._tools.cluster.patch(NODE, pins.node, None, [guard, *operations])
-            except Invalid:
-                if not left:
-                    raise
-            else:
-                return Done(note=note)
-        raise AssertionError("unreachable: the last try returns or raises")
+            return operations
+
+        async with fenced(self._tools, order) as attempt:
+            await guarded_patch(self._tools, attempt, NODE, pins.node, None, change=decide)
+        return Done(note=note)
 
 
 def _holders(node: Object) -> dict[str, str]:

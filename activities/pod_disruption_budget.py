@@ -5,16 +5,21 @@ Where the runbook leaves the survivors without a budget from its second step to 
 that is Ready counts as healthy, and the original would then admit the eviction of a survivor.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from activities.fencing import Attempt, fenced
+from activities.guarded_patch import guarded_patch
+from activities.stateful_set import read_stateful_set
 from activities.step import Toolbox, step
-from replace_etcd.cluster import PDB, STATEFUL_SET, Kind, Object
-from replace_etcd.errors import Conflict, Moved
+from replace_etcd.cluster import PDB, Kind, Object, Patch
+from replace_etcd.errors import Conflict, Moved, NotYet
 from replace_etcd.models.orders import BackedUp, Backup, Done, Left, Order, PdbOrder
 
 # What a server sets, and refuses or ignores in a POST (a backup that kept resourceVersion cannot be created).
 SERVER_FIELDS = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
+TRIES = 8
 TEMPORARY = "replace-etcd/temporary-budget-of"
 
 
@@ -39,88 +44,72 @@ class PodDisruptionBudgetActivities:
     async def delete_pod_disruption_budget(self, order: PdbOrder) -> Done:
         """Delete the budget that was backed up, by uid and version; one that is gone already is done."""
         async with fenced(self._tools, order) as attempt:
-            budget = await self._read(order)
-            if budget is None:
-                return Done(note="there is none")
-            if order.backup.manifest is None or budget["spec"] != order.backup.manifest["spec"]:
-                raise Moved(f"the budget {order.pins.pdb} has changed since it was backed up")
-            metadata = budget["metadata"]
-            await attempt.hold()
-            await self._tools.cluster.delete(
-                PDB,
-                order.pins.pdb,
-                order.pins.user_cluster,
-                uid=order.pins.pdb_uid or metadata["uid"],
-                version=metadata["resourceVersion"],
-            )
-        return Done()
+            deleted = await self._delete(attempt, order, lambda budget: _must_be_unchanged(budget, order))
+        return Done(note="" if deleted else "there is none")
 
     @step
     async def protect_survivors(self, order: PdbOrder) -> Done:
         """Let a budget stand that admits no eviction at all; done where one of ours stands already."""
         async with fenced(self._tools, order) as attempt:
-            budget = await self._read(order)
-            if budget is None:
+            if await self._read(order) is None:
                 manifest = await self._strict(order)
                 await attempt.hold()
                 await self._tools.cluster.create(PDB, manifest, order.pins.user_cluster)
-                return Done(note="maxUnavailable: 0 until the new member is verified")
-            if _is_temporary(budget):
-                return Done(note="stands already")
-            if order.backup.manifest is None or budget["spec"] != order.backup.manifest["spec"]:
-                return Done(note="left as it is: somebody else's budget stands there")
-            strict = {"selector": budget["spec"]["selector"], "maxUnavailable": 0}
-            marked = {**(budget["metadata"].get("annotations") or {}), TEMPORARY: order.fence.workflow_id}
-            await self._write(attempt, order, budget, strict, marked)
+            budget = await self._patch(attempt, order, lambda found: _stricter(found, order))
+        if not _is_temporary(budget):
+            return Done(note="left as it is: somebody else's budget stands there")
         return Done(note="maxUnavailable: 0 until the new member is verified")
 
     @step
     async def restore_pod_disruption_budget(self, order: PdbOrder) -> Left:
         """Bring the budget back with the spec of the backup; what is neither ours nor the backup's is left."""
+        wanted = order.backup.manifest
         async with fenced(self._tools, order) as attempt:
-            budget = await self._read(order)
-            wanted = order.backup.manifest
-            if budget is None:
-                return await self._create_again(attempt, order)
-            if wanted is None and _is_temporary(budget):
-                await attempt.hold()
-                metadata = budget["metadata"]
-                await self._tools.cluster.delete(
-                    PDB, metadata["name"], metadata["namespace"], uid=metadata["uid"]
-                )
-                return Left(note="there was none before: the temporary one is deleted")
-            if wanted is not None and (_is_temporary(budget) or budget["spec"] == wanted["spec"]):
-                annotations = wanted["metadata"].get("annotations")
-                await self._write(attempt, order, budget, wanted["spec"], annotations)
-                return Left(note=f"{wanted['spec']}")
             if wanted is None:
-                return Left(note="there was none before, and the one that stands there is not ours")
+                deleted = await self._delete(attempt, order, _is_temporary)
+                return Left(
+                    note="there was none before: the temporary one is deleted" if deleted else "there is none"
+                )
+            wanted = await self._with_living_owners(wanted)
+            if await self._read(order) is None:
+                await attempt.hold()
+                await self._tools.cluster.create(PDB, wanted, order.pins.user_cluster)
+            budget = await self._patch(attempt, order, lambda found: _as_before(found, wanted))
+        if budget["spec"] == wanted["spec"]:
+            return Left(note=f"{wanted['spec']}")
         left = f"PodDisruptionBudget {order.pins.pdb} was changed by somebody else and left as it is"
         return Left(note=f"{budget['spec']}", left=[left])
 
-    async def _create_again(self, attempt: Attempt, order: PdbOrder) -> Left:
-        wanted = order.backup.manifest
-        if wanted is None:
-            return Left(note="there was none before")
-        await attempt.hold()
-        await self._tools.cluster.create(PDB, await self._with_living_owners(wanted), order.pins.user_cluster)
-        return Left(note=f"{wanted['spec']}")
+    async def _delete(self, attempt: Attempt, order: Order, may: Callable[[Object], bool]) -> bool:
+        """Delete the budget in the version that was read, if it may be; its controller moves the version too."""
+        for _ in range(TRIES):
+            budget = await self._read(order)
+            if budget is None or not may(budget):
+                return False
+            metadata = budget["metadata"]
+            await attempt.hold()
+            with suppress(Conflict):
+                await self._tools.cluster.delete(
+                    PDB,
+                    metadata["name"],
+                    metadata["namespace"],
+                    uid=metadata["uid"],
+                    version=metadata["resourceVersion"],
+                )
+                return True
+        raise NotYet(f"the budget {order.pins.pdb} changes all the time")
 
-    async def _write(
-        self, attempt: Attempt, order: Order, budget: Object, spec: Object, annotations: dict[str, str] | None
-    ) -> None:
-        if budget["spec"] == spec and (budget["metadata"].get("annotations") or {}) == (annotations or {}):
-            return
-        metadata = {k: v for k, v in budget["metadata"].items() if k != "annotations"}
-        if annotations:
-            metadata["annotations"] = annotations
-        await attempt.hold()
-        try:
-            await self._tools.cluster.replace(PDB, budget | {"metadata": metadata, "spec": spec})
-        except Conflict as error:
-            raise Conflict(
-                409, "Conflict", f"the budget {order.pins.pdb} has just changed; looking again"
-            ) from error
+    async def _patch(self, attempt: Attempt, order: Order, change: Callable[[Object], Patch]) -> Object:
+        """Patch the budget; one that went meanwhile is made again by the next attempt."""
+
+        def decide(found: Object | None) -> Patch:
+            return [] if found is None else change(found)
+
+        name, namespace = order.pins.pdb, order.pins.user_cluster
+        patched = await guarded_patch(self._tools, attempt, PDB, name, namespace, change=decide)
+        if patched is None:
+            raise NotYet(f"the budget {name} went while it was written")
+        return patched
 
     async def _with_living_owners(self, manifest: Object) -> Object:
         """Owner references that point nowhere would have the garbage collector delete the budget at once."""
@@ -135,27 +124,17 @@ class PodDisruptionBudgetActivities:
         return manifest | {"metadata": metadata | ({"ownerReferences": owners} if owners else {})}
 
     async def _strict(self, order: PdbOrder) -> Object:
-        backup = order.backup.manifest
-        if backup is not None:
-            selector = backup["spec"]["selector"]
+        """The budget of the backup, or a new one for the pods of the StatefulSet; it admits no eviction."""
+        if order.backup.manifest is not None:
+            base = await self._with_living_owners(order.backup.manifest)
+            selector = base["spec"]["selector"]
         else:
-            stateful_set = await self._tools.cluster.get(
-                STATEFUL_SET, self._tools.settings.stateful_set, order.pins.user_cluster
-            )
-            if stateful_set is None:
-                raise Moved("the StatefulSet is gone")
-            selector = stateful_set["spec"]["selector"]
-        metadata = {
-            "name": order.pins.pdb,
-            "namespace": order.pins.user_cluster,
-            "annotations": {TEMPORARY: order.fence.workflow_id},
-        }
-        return {
-            "apiVersion": "policy/v1",
-            "kind": "PodDisruptionBudget",
-            "metadata": metadata,
-            "spec": {"selector": selector, "maxUnavailable": 0},
-        }
+            base = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+            base["metadata"] = {"name": order.pins.pdb, "namespace": order.pins.user_cluster}
+            selector = (await read_stateful_set(self._tools, order.pins))["spec"]["selector"]
+        annotations = {**(base["metadata"].get("annotations") or {}), TEMPORARY: order.fence.workflow_id}
+        spec = {"selector": selector, "maxUnavailable": 0}
+        return base | {"metadata": base["metadata"] | {"annotations": annotations}, "spec": spec}
 
     async def _read(self, order: Order) -> Object | None:
         return await self._tools.cluster.get(PDB, order.pins.pdb, order.pins.user_cluster)
@@ -172,5 +151,34 @@ def cleaned(budget: Object) -> Object:
     }
 
 
+def _must_be_unchanged(budget: Object, order: PdbOrder) -> bool:
+    backup = order.backup.manifest
+    if backup is None or budget["spec"] != backup["spec"] or budget["metadata"]["uid"] != order.pins.pdb_uid:
+        raise Moved(f"the budget {order.pins.pdb} has changed since it was backed up")
+    return True
+
+
+def _stricter(budget: Object, order: PdbOrder) -> Patch:
+    """The patch that lets no eviction through; none for a budget that is ours already, or somebody else's."""
+    backup = order.backup.manifest
+    if _is_temporary(budget) or backup is None or budget["spec"] != backup["spec"]:
+        return []
+    annotations = {**(budget["metadata"].get("annotations") or {}), TEMPORARY: order.fence.workflow_id}
+    strict = {"selector": budget["spec"]["selector"], "maxUnavailable": 0}
+    return [_put("/metadata/annotations", annotations), _put("/spec", strict)]
+
+
+def _as_before(budget: Object, wanted: Object) -> Patch:
+    """The patch from ours to the backup; none where it is so already, or where the budget is somebody else's."""
+    if not _is_temporary(budget):
+        return []
+    annotations = wanted["metadata"].get("annotations") or {}
+    return [_put("/metadata/annotations", annotations), _put("/spec", wanted["spec"])]
+
+
 def _is_temporary(budget: Object) -> bool:
     return TEMPORARY in (budget["metadata"].get("annotations") or {})
+
+
+def _put(path: str, value: object) -> dict[str, object]:
+    return {"op": "add", "path": path, "value": value}

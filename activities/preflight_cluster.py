@@ -16,7 +16,7 @@ IN_NAMESPACE = [
     *(("get", "", "pods", ""), ("list", "", "pods", ""), ("watch", "", "pods", "")),
     *(("create", "", "pods", ""), ("delete", "", "pods", "")),
     *(("create", "", "pods", "eviction"), ("get", "", "pods", "exec"), ("create", "", "pods", "exec")),
-    *((verb, "policy", "poddisruptionbudgets", "") for verb in ("get", "create", "update", "delete")),
+    *((verb, "policy", "poddisruptionbudgets", "") for verb in ("get", "create", "patch", "delete")),
     *((verb, "apps", "statefulsets", "") for verb in ("get", "list", "watch", "patch")),
     *((verb, "", "configmaps", "") for verb in ("get", "create", "update", "delete")),
     *(("get", "", "persistentvolumeclaims", ""), ("list", "", "secrets", "")),

@@ -6,7 +6,10 @@ template any more: the StatefulSet controller never restarts anything (docs/cont
 https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#update-strategies).
 """
 
-from activities.fencing import fenced
+from collections.abc import Callable
+
+from activities.fencing import Attempt, fenced
+from activities.guarded_patch import guarded_patch
 from activities.step import Toolbox, step
 from replace_etcd.cluster import POD, STATEFUL_SET, Object, Patch
 from replace_etcd.errors import Moved
@@ -17,6 +20,7 @@ from replace_etcd.pod_template import in_pod, read_pointer
 ON_DELETE = {"type": "OnDelete"}
 OBSERVED_SECONDS = 30.0
 RECREATED_SECONDS = 60.0
+TOUCHED = "replace-etcd/touched"
 
 
 class StatefulSetActivities:
@@ -29,63 +33,64 @@ class StatefulSetActivities:
     async def join_existing_on_delete(self, order: Order) -> Done:
         """Flag `existing` and strategy `OnDelete` in one patch; done where both stand there already."""
         pins = order.pins
-        async with fenced(self._tools, order) as attempt:
-            found = await self._read(pins)
+
+        def decide(found: Object) -> Patch:
             if flag_of(found, pins) == pins.flag.existing and found["spec"]["updateStrategy"] == ON_DELETE:
-                return Done(note="both stand there already")
-            await attempt.hold()
-            changed = await self._edit(
-                found,
-                [
-                    _test(pins.flag.pointer, pins.flag.original),
-                    _test("/spec/updateStrategy", pins.update_strategy),
-                    _put(pins.flag.pointer, pins.flag.existing),
-                    _put("/spec/updateStrategy", ON_DELETE),
-                ],
-            )
-            await self._observed(changed)
+                return []
+            return [
+                _test(pins.flag.pointer, pins.flag.original),
+                _test("/spec/updateStrategy", pins.update_strategy),
+                _put(pins.flag.pointer, pins.flag.existing),
+                _put("/spec/updateStrategy", ON_DELETE),
+            ]
+
+        async with fenced(self._tools, order) as attempt:
+            await self._edit(attempt, pins, decide)
         return Done(note=f"{pins.flag.original} -> {pins.flag.existing}, OnDelete")
 
     @step
     async def restore_initial_cluster_state(self, order: Order) -> Done:
-        """Flag as it was, strategy still `OnDelete`: no pod moves."""
+        """Flag as it was, strategy still `OnDelete`: no pod moves; done where it stands there already."""
         pins = order.pins
-        async with fenced(self._tools, order) as attempt:
-            found = await self._read(pins)
+
+        def decide(found: Object) -> Patch:
             if flag_of(found, pins) == pins.flag.original:
-                return Done(note="it stands there already")
+                return []
             operations = [
                 _test(pins.flag.pointer, pins.flag.existing),
                 _put(pins.flag.pointer, pins.flag.original),
             ]
             if found["spec"]["updateStrategy"] != ON_DELETE:
                 operations.append(_put("/spec/updateStrategy", ON_DELETE))
-            await attempt.hold()
-            await self._observed(await self._edit(found, operations))
+            return operations
+
+        async with fenced(self._tools, order) as attempt:
+            await self._edit(attempt, pins, decide)
         return Done(note=pins.flag.original)
 
     @step
     async def restore_update_strategy(self, order: Order) -> Left:
-        """The strategy exactly as it was, once no pod differs from the template."""
+        """The strategy exactly as it was, once no pod differs from the template; done where it is."""
         pins = order.pins
-        async with fenced(self._tools, order) as attempt:
-            found = await self._read(pins)
+
+        def decide(found: Object) -> Patch:
             if found["spec"]["updateStrategy"] == pins.update_strategy:
-                return Left(note="it stands there already")
+                return []
             if flag_of(found, pins) != pins.flag.original:
                 raise Moved(
                     f"the flag is {flag_of(found, pins)!r} again: somebody else edits the StatefulSet"
                 )
-            others = await self._pods_that_differ(found)
-            if others:
-                why = f"updateStrategy OnDelete stays: {', '.join(others)} differ from the template"
-                return Left(note=why, left=[why])
-            await attempt.hold()
-            operations = [
+            return [
                 _test("/spec/updateStrategy", ON_DELETE),
                 _put("/spec/updateStrategy", pins.update_strategy),
             ]
-            await self._observed(await self._edit(found, operations))
+
+        async with fenced(self._tools, order) as attempt:
+            others = await self._pods_that_differ(await read_stateful_set(self._tools, pins))
+            if others and pins.update_strategy != ON_DELETE:
+                why = f"updateStrategy OnDelete stays: {', '.join(others)} differ from the template"
+                return Left(note=why, left=[why])
+            await self._edit(attempt, pins, decide)
         return Left(note=f"{pins.update_strategy}")
 
     @step
@@ -96,21 +101,15 @@ class StatefulSetActivities:
         """
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
-            found = await self._tools.cluster.get(
-                STATEFUL_SET, self._tools.settings.stateful_set, pins.user_cluster
-            )
-            if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:
+            try:
+                await self._edit(attempt, pins, lambda found: _as_before(found, pins) or [_touch(found)])
+                found = await self._edit(attempt, pins, _untouch)
+            except Moved:
                 return Left(note="moot: the StatefulSet is not there any more")
-            operations: Patch = []
-            if flag_of(found, pins) == pins.flag.existing != pins.flag.original:
-                operations.append(_put(pins.flag.pointer, pins.flag.original))
-            if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
-                operations.append(_put("/spec/updateStrategy", pins.update_strategy))
-            await attempt.hold()
-            await self._observed(await self._touch(found, operations))
-        left = [f"the flag was changed by somebody else and is left: {flag_of(found, pins)}"]
-        theirs = flag_of(found, pins) not in (pins.flag.existing, pins.flag.original)
-        return Left(note=pins.flag.original, left=left if theirs else [])
+        if flag_of(found, pins) == pins.flag.original:
+            return Left(note=pins.flag.original)
+        why = f"the flag was changed by somebody else and is left: {flag_of(found, pins)}"
+        return Left(note=why, left=[why])
 
     @step
     async def replace_pod_with_wrong_flag(self, order: Order) -> Done:
@@ -144,25 +143,19 @@ class StatefulSetActivities:
             )
         return Done(note="re-created with the flag that it had")
 
-    async def _read(self, pins: Pins) -> Object:
-        return await read_stateful_set(self._tools, pins)
+    async def _edit(self, attempt: Attempt, pins: Pins, change: Callable[[Object], Patch]) -> Object:
+        """Patch the StatefulSet of the plan, and wait until its controller has seen it."""
 
-    async def _edit(self, found: Object, operations: Patch) -> Object:
-        metadata = found["metadata"]
-        guard = [_test("/metadata/resourceVersion", metadata["resourceVersion"])]
-        return await self._tools.cluster.patch(
-            STATEFUL_SET, metadata["name"], metadata["namespace"], guard + operations
-        )
+        def decide(found: Object | None) -> Patch:
+            return change(_must_be_pinned(found, pins))
 
-    async def _touch(self, found: Object, operations: Patch) -> Object:
-        """Patch so that the resourceVersion moves whatever the operations are, and leave no trace of it."""
-        if operations:
-            return await self._edit(found, operations)
-        touched = {**(found["metadata"].get("annotations") or {}), "replace-etcd/touched": "1"}
-        marked = await self._edit(found, [{"op": "add", "path": "/metadata/annotations", "value": touched}])
-        return await self._edit(
-            marked, [{"op": "remove", "path": "/metadata/annotations/replace-etcd~1touched"}]
+        name = self._tools.settings.stateful_set
+        edited = await guarded_patch(
+            self._tools, attempt, STATEFUL_SET, name, pins.user_cluster, change=decide
         )
+        edited = _must_be_pinned(edited, pins)
+        await self._observed(edited)
+        return edited
 
     async def _observed(self, changed: Object) -> None:
         generation = changed["metadata"]["generation"]
@@ -181,10 +174,37 @@ class StatefulSetActivities:
 
 async def read_stateful_set(tools: Toolbox, pins: Pins) -> Object:
     """The StatefulSet of the plan; `Moved` where it is another one."""
-    found = await tools.cluster.get(STATEFUL_SET, tools.settings.stateful_set, pins.user_cluster)
+    return _must_be_pinned(
+        await tools.cluster.get(STATEFUL_SET, tools.settings.stateful_set, pins.user_cluster), pins
+    )
+
+
+def _must_be_pinned(found: Object | None, pins: Pins) -> Object:
     if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:
-        raise Moved(f"StatefulSet {tools.settings.stateful_set} is not the one of the plan")
+        raise Moved(f"the StatefulSet of {pins.user_cluster} is not the one of the plan")
     return found
+
+
+def _as_before(found: Object, pins: Pins) -> Patch:
+    """What of ours still stands in the object, to be taken back."""
+    operations: Patch = []
+    if flag_of(found, pins) == pins.flag.existing != pins.flag.original:
+        operations.append(_put(pins.flag.pointer, pins.flag.original))
+    if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
+        operations.append(_put("/spec/updateStrategy", pins.update_strategy))
+    return operations
+
+
+def _touch(found: Object) -> dict[str, object]:
+    """An operation that moves the resourceVersion and nothing else."""
+    annotations = {**(found["metadata"].get("annotations") or {}), TOUCHED: "1"}
+    return {"op": "add", "path": "/metadata/annotations", "value": annotations}
+
+
+def _untouch(found: Object) -> Patch:
+    if TOUCHED not in (found["metadata"].get("annotations") or {}):
+        return []
+    return [{"op": "remove", "path": "/metadata/annotations/" + TOUCHED.replace("/", "~1")}]
 
 
 async def must_stand(tools: Toolbox, pins: Pins) -> None:

@@ -1,0 +1,154 @@
+"""Fencing: what is late, or belongs to another run, changes nothing."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from activities.fencing import Attempt
+from activities.node import NodeActivities
+from activities.replacement_record import RecordActivities
+from activities.step import TemporalIdentity, Toolbox
+from replace_etcd.cluster import CONFIG_MAP, NODE, Object
+from replace_etcd.errors import LockLost, Moved
+from replace_etcd.models.orders import ClosingOrder, Order
+from replace_etcd.models.record import Record
+from replace_etcd.models.result import Outcome, Phase
+from tests.activities.conftest import SETTINGS, Bench, now
+
+
+async def read(bench: Bench) -> tuple[Object, Record]:
+    config_map = await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster)
+    assert config_map is not None
+    return config_map, Record.from_data(config_map["data"])
+
+
+async def write(bench: Bench, **changes: object) -> None:
+    config_map, record = await read(bench)
+    data = record.model_copy(update=changes).to_data()
+    await bench.cluster.replace(CONFIG_MAP, config_map | {"data": data})
+
+
+async def is_cordoned(bench: Bench) -> bool:
+    node = await bench.cluster.get(NODE, bench.pins.node)
+    assert node is not None
+    return bool(node["spec"].get("unschedulable"))
+
+
+async def test_an_order_takes_the_record_and_gives_it_up(bench: Bench) -> None:
+    await bench.claim()
+    await bench.run(NodeActivities(bench.tools).cordon_node, bench.order(Order, Phase.DRAINING))
+    _, record = await read(bench)
+    assert (record.generation, record.phase) == (2, Phase.DRAINING)
+    assert record.until <= now()
+    assert await is_cordoned(bench)
+
+
+async def test_an_order_of_an_earlier_step_is_late_and_changes_nothing(bench: Bench) -> None:
+    await bench.claim()
+    early, later = bench.order(Order), bench.order(Order)
+    node = NodeActivities(bench.tools)
+    await bench.run(node.uncordon_node, later)
+    with pytest.raises(LockLost, match="is late"):
+        await bench.run(node.cordon_node, early)
+    assert not await is_cordoned(bench)
+
+
+async def test_a_retry_waits_until_its_twin_can_act_no_more(bench: Bench) -> None:
+    await bench.claim()
+    until = now() + timedelta(seconds=2)
+    order = bench.order(Order)
+    await write(bench, attempt="the-twin", generation=order.fence.generation, until=until)
+    await bench.run(NodeActivities(bench.tools).cordon_node, order)
+    assert now() > until
+
+
+async def test_a_twin_that_wakes_up_late_finds_that_it_lost_the_record(bench: Bench) -> None:
+    await bench.claim()
+    order = bench.order(Order)
+    sleeper = Attempt(bench.tools, order)
+
+    async def take_turns() -> None:
+        await sleeper.begin()
+        await write(bench, until=now() - timedelta(seconds=1))
+        other = Attempt(bench.tools, order)
+        await other.begin()
+        with pytest.raises(LockLost, match="has been taken"):
+            await sleeper.hold()
+        await other.hold()
+
+    await in_an_activity(take_turns)
+
+
+async def test_the_phase_is_written_before_the_change_that_it_announces(bench: Bench) -> None:
+    await bench.claim()
+    attempt = Attempt(bench.tools, bench.order(Order, Phase.DRAINING))
+
+    async def announce() -> None:
+        await attempt.begin()
+        await attempt.hold(Phase.REMOVING)
+        _, record = await read(bench)
+        assert record.phase is Phase.REMOVING
+
+    await in_an_activity(announce)
+
+
+async def test_a_second_replacement_cannot_claim_the_record(bench: Bench) -> None:
+    await bench.claim()
+    other = Order(pins=bench.pins, fence=bench.fence(1, first_run_id="another", run_id="another"))
+    with pytest.raises(LockLost, match="another replacement is under way"):
+        await bench.run(RecordActivities(bench.tools).claim_replacement_record, other)
+
+
+async def test_the_same_workflow_id_on_another_temporal_is_another_replacement(bench: Bench) -> None:
+    await bench.claim()
+    elsewhere = Toolbox(bench.cluster, SETTINGS, TemporalIdentity("temporal-2", "default"))
+    with pytest.raises(LockLost):
+        await bench.run(NodeActivities(elsewhere).cordon_node, bench.order(Order))
+    assert not await is_cordoned(bench)
+
+
+async def test_a_record_that_was_closed_is_taken_over(bench: Bench) -> None:
+    await bench.claim()
+    record = RecordActivities(bench.tools)
+    closing = bench.order(ClosingOrder, outcome=Outcome.LEFT_INCOMPLETE, reason="no node")
+    await bench.run(record.close_replacement_record, closing)
+    other = Order(pins=bench.pins, fence=bench.fence(1, first_run_id="another", run_id="another"))
+    await bench.run(record.claim_replacement_record, other)
+    assert (await read(bench))[1].first_run_id == "another"
+
+
+async def test_claiming_twice_is_claiming_once(bench: Bench) -> None:
+    await bench.claim()
+    await bench.claim()
+
+
+async def test_a_forward_step_gives_up_where_the_record_is_gone(bench: Bench) -> None:
+    with pytest.raises(Moved, match="is gone"):
+        await bench.run(NodeActivities(bench.tools).cordon_node, bench.order(Order))
+
+
+async def test_a_compensation_writes_the_record_again_where_it_is_gone(bench: Bench) -> None:
+    await bench.claim()
+    node = NodeActivities(bench.tools)
+    await bench.run(node.cordon_node, bench.order(Order))
+    config_map, _ = await read(bench)
+    metadata = config_map["metadata"]
+    await bench.cluster.delete(CONFIG_MAP, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+    await bench.run(node.uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
+    assert not await is_cordoned(bench)
+
+
+async def test_deleting_the_record_comes_last_and_is_idempotent(bench: Bench) -> None:
+    await bench.claim()
+    record = RecordActivities(bench.tools)
+    order = bench.order(Order, Phase.VERIFYING)
+    await bench.run(record.delete_replacement_record, order)
+    await bench.run(record.delete_replacement_record, order)
+    assert await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster) is None
+
+
+async def in_an_activity(block: object) -> None:
+    from temporalio.testing import ActivityEnvironment  # noqa: PLC0415
+
+    await asyncio.wait_for(ActivityEnvironment().run(block), 60)  # type: ignore[arg-type]

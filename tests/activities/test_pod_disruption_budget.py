@@ -1,0 +1,135 @@
+"""The budget: backed up, taken away, replaced by a stricter one, and back exactly as it was."""
+
+import pytest
+
+from activities.pod_disruption_budget import PodDisruptionBudgetActivities
+from replace_etcd.cluster import PDB, Object
+from replace_etcd.errors import Moved
+from replace_etcd.models.orders import Backup, Order, PdbOrder
+from tests.activities.conftest import Bench
+
+ORIGINAL = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": "kube-etcd-pdb", "labels": {"team": "a"}, "annotations": {"note": "kept"}},
+    "spec": {
+        "minAvailable": 2,
+        "selector": {"matchLabels": {"app": "kube-etcd"}},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    },
+}
+
+
+async def budget(bench: Bench) -> Object | None:
+    return await bench.cluster.get(PDB, "kube-etcd-pdb", bench.pins.user_cluster)
+
+
+async def with_budget(bench: Bench) -> tuple[PodDisruptionBudgetActivities, Backup]:
+    """A bench whose budget is pinned and backed up."""
+    made = await bench.cluster.create(PDB, ORIGINAL, bench.pins.user_cluster)
+    bench.pins = bench.pins.model_copy(update={"pdb_uid": made["metadata"]["uid"]})
+    await bench.claim()
+    activities = PodDisruptionBudgetActivities(bench.tools)
+    backed_up = await bench.run(activities.back_up_pod_disruption_budget, bench.order(Order))
+    return activities, backed_up.backup
+
+
+def as_it_was(found: Object | None) -> bool:
+    assert found is not None
+    metadata = found["metadata"]
+    return bool(
+        found["spec"] == ORIGINAL["spec"]
+        and metadata["labels"] == {"team": "a"}
+        and metadata["annotations"] == {"note": "kept"}
+    )
+
+
+async def test_it_goes_and_comes_back_as_it_was_and_each_step_can_be_repeated(bench: Bench) -> None:
+    activities, backup = await with_budget(bench)
+    for _ in range(2):
+        await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+        assert await budget(bench) is None
+    for _ in range(2):
+        await bench.run(activities.protect_survivors, bench.order(PdbOrder, backup=backup))
+        strict = await budget(bench)
+        assert strict is not None
+        assert strict["spec"] == {"maxUnavailable": 0, "selector": ORIGINAL["spec"]["selector"]}  # type: ignore[index]
+    for _ in range(2):
+        done = await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+        assert as_it_was(await budget(bench))
+        assert done.left == []
+
+
+async def test_a_budget_that_was_kept_is_the_same_object_afterwards(bench: Bench) -> None:
+    activities, backup = await with_budget(bench)
+    await bench.run(activities.protect_survivors, bench.order(PdbOrder, backup=backup))
+    strict = await budget(bench)
+    assert strict is not None
+    assert strict["spec"]["maxUnavailable"] == 0
+    await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    found = await budget(bench)
+    assert as_it_was(found)
+    assert found is not None
+    assert found["metadata"]["uid"] == bench.pins.pdb_uid
+
+
+async def test_it_comes_back_where_nothing_stands_in_its_place(bench: Bench) -> None:
+    activities, backup = await with_budget(bench)
+    await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    assert as_it_was(await budget(bench))
+
+
+async def test_a_budget_that_changed_since_the_backup_is_not_deleted(bench: Bench) -> None:
+    activities, backup = await with_budget(bench)
+    found = await budget(bench)
+    assert found is not None
+    await bench.cluster.replace(PDB, found | {"spec": found["spec"] | {"minAvailable": 1}})
+    with pytest.raises(Moved, match="has changed"):
+        await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    assert await budget(bench) is not None
+
+
+async def test_somebody_elses_budget_is_left_and_reported(bench: Bench) -> None:
+    activities, backup = await with_budget(bench)
+    await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    theirs = ORIGINAL | {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "kube-etcd"}}}}
+    await bench.cluster.create(PDB, theirs, bench.pins.user_cluster)
+    await bench.run(activities.protect_survivors, bench.order(PdbOrder, backup=backup))
+    done = await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    found = await budget(bench)
+    assert found is not None
+    assert found["spec"]["maxUnavailable"] == 1
+    assert "left as it is" in done.left[0]
+
+
+async def test_where_there_was_none_the_temporary_one_goes_again(bench: Bench) -> None:
+    await bench.claim()
+    activities = PodDisruptionBudgetActivities(bench.tools)
+    backed_up = await bench.run(activities.back_up_pod_disruption_budget, bench.order(Order))
+    assert backed_up.backup.manifest is None
+    await bench.run(activities.protect_survivors, bench.order(PdbOrder, backup=backed_up.backup))
+    assert await budget(bench) is not None
+    await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=backed_up.backup))
+    assert await budget(bench) is None
+
+
+async def test_an_owner_that_is_gone_is_not_named_again(bench: Bench) -> None:
+    """A reference that points nowhere would have the garbage collector delete the budget at once."""
+    activities, backup = await with_budget(bench)
+    await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    sts = await bench.stateful_set()
+    living = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": "kube-etcd",
+        "uid": sts["metadata"]["uid"],
+    }
+    gone = living | {"name": "gone", "uid": "00000000-0000-0000-0000-000000000000"}
+    assert backup.manifest is not None
+    metadata = backup.manifest["metadata"] | {"ownerReferences": [living, gone]}
+    owned = Backup(manifest=backup.manifest | {"metadata": metadata})
+    await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=owned))
+    found = await budget(bench)
+    assert found is not None
+    assert [owner["name"] for owner in found["metadata"]["ownerReferences"]] == ["kube-etcd"]

@@ -1,0 +1,94 @@
+"""Flag and update strategy: changed in one patch, and back exactly as they were."""
+
+import pytest
+
+from activities.stateful_set import StatefulSetActivities, flag_of, must_stand
+from replace_etcd.cluster import STATEFUL_SET
+from replace_etcd.errors import Invalid, LockLost, Moved
+from replace_etcd.models.orders import Order
+from replace_etcd.models.result import Phase
+from tests.activities.conftest import Bench
+
+NEW, EXISTING = "--initial-cluster-state=new", "--initial-cluster-state=existing"
+
+
+async def state(bench: Bench) -> tuple[str | None, object]:
+    found = await bench.stateful_set()
+    return flag_of(found, bench.pins), found["spec"]["updateStrategy"]
+
+
+async def edit(bench: Bench, path: str, value: object) -> None:
+    """Somebody else's edit."""
+    operation = {"op": "replace", "path": path, "value": value}
+    await bench.cluster.patch(STATEFUL_SET, "kube-etcd", bench.pins.user_cluster, [operation])
+
+
+async def test_both_change_and_each_step_can_be_repeated(bench: Bench) -> None:
+    await bench.claim()
+    activities = StatefulSetActivities(bench.tools)
+    for _ in range(2):
+        await bench.run(activities.join_existing_on_delete, bench.order(Order))
+        assert await state(bench) == (EXISTING, {"type": "OnDelete"})
+    await must_stand(bench.tools, bench.pins)
+    for _ in range(2):
+        await bench.run(activities.restore_initial_cluster_state, bench.order(Order))
+        assert await state(bench) == (NEW, {"type": "OnDelete"})
+
+
+async def test_a_strategy_without_rolling_update_stays_without_it(bench: Bench) -> None:
+    await bench.claim()
+    activities = StatefulSetActivities(bench.tools)
+    assert (await state(bench))[1] == {"type": "RollingUpdate"}
+    await bench.run(activities.join_existing_on_delete, bench.order(Order))
+    await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
+    assert await state(bench) == (NEW, {"type": "RollingUpdate"})
+
+
+async def test_an_edit_that_somebody_reverts_is_noticed(bench: Bench) -> None:
+    await bench.claim()
+    activities = StatefulSetActivities(bench.tools)
+    await bench.run(activities.join_existing_on_delete, bench.order(Order))
+    await edit(bench, "/spec/updateStrategy", {"type": "RollingUpdate"})
+    with pytest.raises(Moved, match="reverted"):
+        await must_stand(bench.tools, bench.pins)
+
+
+async def test_a_template_that_is_not_the_one_of_the_plan_is_not_touched(bench: Bench) -> None:
+    await bench.claim()
+    await edit(bench, "/spec/template/spec/containers/0/args/1", "--initial-cluster-state=other")
+    with pytest.raises(Invalid):
+        await bench.run(StatefulSetActivities(bench.tools).join_existing_on_delete, bench.order(Order))
+    assert (await state(bench))[1] == {"type": "RollingUpdate"}
+
+
+async def test_the_compensation_moves_the_version_even_where_nothing_was_changed(bench: Bench) -> None:
+    """A late first patch tests the resourceVersion: so it must not be the one that the patch has read."""
+    await bench.claim()
+    before = await bench.stateful_set()
+    late = bench.order(Order)
+    activities = StatefulSetActivities(bench.tools)
+    await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
+    after = await bench.stateful_set()
+    assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+    assert (after["spec"], after["metadata"].get("annotations") or {}) == (before["spec"], {})
+    with pytest.raises(LockLost):
+        await bench.run(activities.join_existing_on_delete, late)
+    assert await state(bench) == (NEW, {"type": "RollingUpdate"})
+
+
+async def test_a_flag_that_somebody_else_changed_is_left_and_reported(bench: Bench) -> None:
+    await bench.claim()
+    activities = StatefulSetActivities(bench.tools)
+    await bench.run(activities.join_existing_on_delete, bench.order(Order))
+    await edit(bench, "/spec/template/spec/containers/0/args/1", "--initial-cluster-state=other")
+    done = await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
+    assert await state(bench) == ("--initial-cluster-state=other", {"type": "RollingUpdate"})
+    assert "changed by somebody else" in done.left[0]
+
+
+async def test_a_stateful_set_that_was_made_anew_makes_the_compensation_moot(bench: Bench) -> None:
+    await bench.claim()
+    bench.pins = bench.pins.model_copy(update={"stateful_set_uid": "another"})
+    activities = StatefulSetActivities(bench.tools)
+    done = await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
+    assert done.note.startswith("moot")
