@@ -29,9 +29,9 @@ set -eu
 directory=$1
 [ "${POD_UID:-}" = "$2" ] && [ "${RUN_TOKEN:-}" = "$3" ] || exit 21
 case $directory in /var/lib/etcd|/var/lib/etcd/*) ;; *) exit 24 ;; esac
-[ ! -L "$directory" ] || exit 24
-[ -d "$directory" ] || exit 0
+[ -e "$directory" ] || exit 0
 cd "$directory"
+[ "$(pwd -P)" = "$directory" ] || exit 24
 aside=.replaced-$5
 guard() {
   if [ -e member ] && [ -n "$4" ] && [ "$(stat -c %i member)" != "$4" ]; then exit 23; fi
