@@ -28,7 +28,7 @@ WIPE = r"""
 set -eu
 directory=$1
 [ "${POD_UID:-}" = "$2" ] && [ "${RUN_TOKEN:-}" = "$3" ] || exit 21
-case $directory in /var/lib/etcd|/var/lib/etcd/*) ;; *) exit 24 ;; esac
+case $directory in *..*) exit 24 ;; /var/lib/etcd|/var/lib/etcd/*) ;; *) exit 24 ;; esac
 [ -e "$directory" ] || exit 0
 cd "$directory"
 [ "$(pwd -P)" = "$directory" ] || exit 24

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -61,8 +62,8 @@ def script() -> Script:
     return Script()
 
 
-@pytest.fixture
-async def stage(script: Script) -> AsyncIterator[Stage]:
+@asynccontextmanager
+async def a_stage(script: Script) -> AsyncIterator[Stage]:
     """Time is skipped while nothing but timers is waited for."""
     async with await WorkflowEnvironment.start_time_skipping(
         data_converter=pydantic_data_converter,
@@ -81,3 +82,9 @@ async def stage(script: Script) -> AsyncIterator[Stage]:
             max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         ):
             yield Stage(environment.client, script, queue)
+
+
+@pytest.fixture
+async def stage(script: Script) -> AsyncIterator[Stage]:
+    async with a_stage(script) as built:
+        yield built
