@@ -33,6 +33,8 @@ ROLL_BACK_ORDER = (
     "uncordon_node",
     "delete_replacement_record",
 )
+# Steps after which something that was taken away, or put there, is as it was before.
+GIVES_BACK = {*ROLL_BACK_ORDER, "restore_initial_cluster_state", "restore_update_strategy"}
 # Steps that may wait for long are interrupted by a stop; all others are let finish, since they are short.
 INTERRUPTIBLE = {
     "preflight",
@@ -212,6 +214,8 @@ class Saga:
         )
         if isinstance(result, Left):
             self.left += result.left
+        if name in GIVES_BACK:
+            self.restored.append(name)
         self._changed()
         return result
 

@@ -41,6 +41,14 @@ async def test_the_steps_come_in_the_order_of_the_contract(stage: Stage) -> None
     assert result.outcome is Outcome.REPLACED
     assert (result.old_member_id, result.new_member_id) == ("b1", "b2")
     assert [step.name for step in result.steps] == stage.script.calls
+    assert result.restored == [
+        "delete_utility_pod",
+        "uncordon_node",
+        "restore_initial_cluster_state",
+        "restore_update_strategy",
+        "restore_pod_disruption_budget",
+        "delete_replacement_record",
+    ]
     assert all(step.attempts == 1 and step.started_at and step.finished_at for step in result.steps)
 
 
