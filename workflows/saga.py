@@ -151,7 +151,6 @@ class Saga:
         result = await self._execute(
             activity, self._order(order, fields), summary, patience, options.UNTIL_LATE
         )
-        self.restored.append(activity.__name__)
         return result
 
     async def roll_back(self) -> None:
