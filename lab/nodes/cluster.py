@@ -66,16 +66,17 @@ class Nodes:
                 return agent.runtime, record
         raise UnknownPod(f"no node runs a pod {namespace}/{name}")
 
-    def _addresses(self, name: str) -> list[str] | None:
-        """What a name resolves to: one pod of a headless service, or all of them."""
+    def _addresses(self, name: str, asker: str) -> list[str] | None:
+        """What a name resolves to: one pod of a headless service, or all of them; a pod knows itself at once."""
         known: dict[str, list[str]] = {}
         for record in self.records:
-            if record.address and record.subdomain and record.age >= self.pace.dns:
+            public = record.age >= self.pace.dns or record.address == asker
+            if record.address and record.subdomain and public:
                 known.setdefault(_service(record), []).append(record.address)
                 known[_pod_name(record)] = [record.address]
         return known.get(name)
 
-    def _pod_names(self, name: str) -> list[str] | None:
+    def _pod_names(self, name: str, _: str) -> list[str] | None:
         address = address_of_reverse_name(name)
         found = [_pod_name(item) for item in self.records if item.address == address and item.subdomain]
         return found or None

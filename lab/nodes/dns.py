@@ -19,8 +19,8 @@ RESPONSE_AUTHORITATIVE = 0x8580
 TIME_TO_LIVE = 1
 HEADER = struct.Struct("!HHHHHH")
 
-Resolve = Callable[[str], list[str] | None]
-"""Addresses of a lower-case name without its final dot; an empty list where it has none, None if unknown."""
+Resolve = Callable[[str, str], list[str] | None]
+"""Addresses of a lower-case name without its final dot, for an asker's address; None if the name is unknown."""
 
 
 def parse_question(packet: bytes) -> tuple[str, int, bytes]:
@@ -38,11 +38,11 @@ def encode_name(name: str) -> bytes:
     return b"".join(bytes([len(label)]) + label.encode("ascii") for label in name.split(".")) + b"\0"
 
 
-def answer(packet: bytes, resolve: Resolve, reverse: Resolve) -> bytes:
+def answer(packet: bytes, resolve: Resolve, reverse: Resolve, asker: str = "") -> bytes:
     """Answer one query; the reply to a PTR query is a list of names instead of addresses."""
     (identifier,) = struct.unpack_from("!H", packet)
     name, kind, question = parse_question(packet)
-    found = (reverse if kind == PTR else resolve)(name.lower())
+    found = (reverse if kind == PTR else resolve)(name.lower(), asker)
     records = [_record(kind, value) for value in found or []] if kind in (A, PTR) else []
     code = NO_SUCH_NAME if found is None else NO_ERROR
     header = HEADER.pack(identifier, RESPONSE_AUTHORITATIVE | code, 1, len(records), 0, 0)
@@ -82,7 +82,7 @@ class DnsServer(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer, unless the packet is no query at all."""
         try:
-            reply = answer(data, self._resolve, self._reverse)
+            reply = answer(data, self._resolve, self._reverse, addr[0])
         except (IndexError, struct.error, UnicodeDecodeError):
             return
         if self._transport is not None:

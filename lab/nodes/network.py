@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from ipaddress import IPv4Address, IPv4Network
 
 from lab.binaries import system_program
@@ -27,7 +26,6 @@ class Sandbox:
         self.process = process
         self.address = address
         self.link = link
-        self.created = time.monotonic()
 
     @property
     def network(self) -> str:

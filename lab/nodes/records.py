@@ -113,6 +113,7 @@ class PodRecord:
     containers: dict[str, ContainerRecord] = field(default_factory=dict)
     conditions: dict[str, Json] = field(default_factory=dict)
     ending: bool = False
+    running_since: float = 0.0
 
     @classmethod
     def of(cls, pod: Json) -> PodRecord:
@@ -131,8 +132,8 @@ class PodRecord:
 
     @property
     def age(self) -> float:
-        """For how many seconds the pod has had its address."""
-        return time.monotonic() - self.sandbox.created if self.sandbox else 0.0
+        """For how many seconds something has run under the pod's address."""
+        return time.monotonic() - self.running_since if self.running_since else 0.0
 
     @property
     def address(self) -> str:

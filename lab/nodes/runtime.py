@@ -6,6 +6,7 @@ It outlives the node agent, as containerd outlives a kubelet: an agent that is g
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class Runtime:
         with container.log.open("ab") as log:
             try:
                 container.began(await launch(wanted, stdout=log, stderr=log))
+                record.running_since = record.running_since or time.monotonic()
             except StartFailed as error:
                 container.not_started(str(error))
 

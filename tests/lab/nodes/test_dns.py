@@ -18,7 +18,7 @@ def query(name: str, kind: int) -> bytes:
 def reply(name: str, kind: int) -> tuple[int, int, bytes]:
     """Response code, number of answers, and the last four bytes."""
     names = {"7.0.244.10.in-addr.arpa": ["one.svc"]}
-    packet = answer(query(name, kind), ADDRESSES.get, names.get)
+    packet = answer(query(name, kind), lambda n, _: ADDRESSES.get(n), lambda n, _: names.get(n))
     identifier, flags, _, answers, _, _ = struct.unpack_from("!HHHHHH", packet)
     assert identifier == 4242
     assert flags & 0x8000
