@@ -1,12 +1,14 @@
 """Runs a command's coroutine so that whatever ends it, it ends in order.
 
 A Ctrl-C (or SIGTERM, or a terminal that closes) cancels the work once; what the work has opened is closed by its own
-`finally`s, which a second Ctrl-C does not disturb. Errors become one sentence and an exit code.
+`finally`s, which a second Ctrl-C does not disturb; a third ends at once, and the kernel ends what was started. Errors
+become one sentence and an exit code.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -35,10 +37,16 @@ async def _until_ended(work: Coroutine[Any, Any, int], farewell: str) -> int:
     received: list[signal.Signals] = []
 
     def end(number: signal.Signals) -> None:
-        if not received:
+        received.append(number)
+        if len(received) == 1:
             complain(farewell)
             task.cancel()
-        received.append(number)
+        elif len(received) == 2:
+            complain(
+                "still ending in order; once more ends at once, which may leave files in the temporary folder"
+            )
+        else:
+            os._exit(128 + number)
 
     for number in ENDINGS:
         asyncio.get_running_loop().add_signal_handler(number, end, number)

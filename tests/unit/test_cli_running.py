@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -55,7 +57,9 @@ def test_a_signal_lets_the_work_clean_up_undisturbed(
 
     assert exit_code(work()) == code
     assert cleaned == ["everything"]
-    assert capsys.readouterr().err == "replace-etcd: interrupted\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "replace-etcd: interrupted"
+    assert said[1].startswith("replace-etcd: still ending in order; once more ends at once")
 
 
 def test_work_that_ends_well_after_a_signal_keeps_its_code() -> None:
@@ -68,3 +72,23 @@ def test_work_that_ends_well_after_a_signal_keeps_its_code() -> None:
         return 1
 
     assert exit_code(work()) == 0
+
+
+def test_the_third_signal_ends_at_once() -> None:
+    program = """
+import asyncio, os, signal
+from replace_etcd.cli import running
+
+async def work() -> int:
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGINT)
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            print("never ends", flush=True)
+
+running.run(work())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=False)
+    assert ended.returncode == 130
