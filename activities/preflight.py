@@ -7,7 +7,7 @@ mends them in one go (docs/contract.md, Order, 1).
 from datetime import UTC, datetime
 
 from activities.preflight_checks import Findings, Looks
-from activities.preflight_cluster import look_at_admin_cluster, look_at_objects
+from activities.preflight_cluster import look_at_admin_cluster, look_at_objects, look_at_rollout
 from activities.preflight_etcd import look_at_etcd
 from activities.preflight_node import look_at_node
 from activities.step import Toolbox, step, tell
@@ -29,7 +29,7 @@ class PreflightActivities:
         """Look at everything; the plan has pins only where nothing refuses."""
         findings = Findings()
         looks = Looks(self._tools, request, findings)
-        for look in (look_at_admin_cluster, look_at_objects, look_at_etcd, look_at_node):
+        for look in (look_at_admin_cluster, look_at_objects, look_at_etcd, look_at_rollout, look_at_node):
             tell(look.__name__.replace("_", " "))
             try:
                 await look(looks)
@@ -75,6 +75,7 @@ def _pins(looks: Looks) -> Pins:
         pod_uid=looks.pods[looks.replica]["metadata"]["uid"],
         claim=looks.claim["metadata"]["name"],
         claim_uid=looks.claim["metadata"]["uid"],
+        claim_is_exclusive="ReadWriteOncePod" in looks.claim["spec"]["accessModes"],
         certificates_secret=looks.certificates_secret,
         data_path=looks.data_path,
         node=node["metadata"]["name"],

@@ -62,7 +62,6 @@ async def look_at_objects(looks: Looks) -> None:
         findings.refuse("flag --initial-cluster-state", str(error), way_out, fatal=True)
         return
     findings.ok("flag --initial-cluster-state", f"{looks.flag.original!r} at {looks.flag.pointer}")
-    _rollout(looks)
     looks.pdb = await looks.tools.cluster.get(PDB, settings.pdb, looks.namespace)
     if looks.pdb is None:
         findings.warn(
@@ -147,19 +146,23 @@ async def _other_replacement(looks: Looks) -> None:
     )
 
 
-def _rollout(looks: Looks) -> None:
-    status = looks.stateful_set["status"]
+async def look_at_rollout(looks: Looks) -> None:
+    """No rollout may be under way, but for one that only the failed pod itself holds up."""
+    revision = looks.stateful_set["status"].get("updateRevision")
     behind = [
         name
         for name, pod in looks.pods.items()
-        if pod["metadata"]["labels"].get("controller-revision-hash") != status.get("updateRevision")
+        if pod["metadata"]["labels"].get("controller-revision-hash") != revision
     ]
     evidence = (
         f"pods of another revision: {', '.join(behind)}"
         if behind
         else "every pod is of the template's revision"
     )
-    looks.findings.judge("no rollout", not behind, evidence, "let the rollout end, or undo it, first")
+    if behind == [looks.replica]:
+        looks.findings.warn("no rollout", f"{evidence}; it comes back with the template's revision")
+    else:
+        looks.findings.judge("no rollout", not behind, evidence, "let the rollout end, or undo it, first")
 
 
 def _limit(pdb: dict[str, dict[str, object]]) -> str:

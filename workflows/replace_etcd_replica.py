@@ -149,14 +149,20 @@ class ReplaceEtcdReplica(Conversation):
         await saga.step(Node.cordon_node, Order, f"cordon {pins.node}")
 
         saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
-        utility = await saga.step(Utility.create_utility_pod, Order, f"utility Pod with {pins.claim}")
-
+        if not pins.claim_is_exclusive:
+            utility = await self._mount(pins)
         await saga.step(Node.evict_failed_pod, Order, f"evict {pins.replica}, once seen to fail still")
         await saga.step(Budget.protect_survivors, PdbOrder, "a budget that admits no eviction", backup=backup)
+        if pins.claim_is_exclusive:  # ReadWriteOncePod: one pod at a time
+            utility = await self._mount(pins)
         if request.drain is DrainMode.NODE:
             await self._drain(request, pins, utility)
         await saga.step(Node.wait_until_failed_pod_is_gone, Order, f"wait until {pins.replica} has ended")
         return utility
+
+    async def _mount(self, pins: Pins) -> UtilityPodReady:
+        """Step 6 of the runbook, early: a wrong image, Secret or volume is found while there is a way back."""
+        return await self._saga.step(Utility.create_utility_pod, Order, f"utility Pod with {pins.claim}")
 
     async def _drain(self, request: ReplacementRequest, pins: Pins, utility: UtilityPodReady) -> None:
         """Step 4 of the runbook: the rest of the node."""

@@ -148,10 +148,8 @@ class Saga:
     async def compensate(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> R:
         """Run one compensation, retried without limit."""
         patience = options.COMPENSATIONS[activity.__name__]
-        result = await self._execute(
-            activity, self._order(order, fields), summary, patience, options.UNTIL_LATE
-        )
-        return result
+        compensating = self._order(order, fields)
+        return await self._execute(activity, compensating, summary, patience, options.UNTIL_LATE)
 
     async def roll_back(self) -> None:
         """Undo everything that was begun."""

@@ -81,6 +81,7 @@ class Pins(Message):
     pod_uid: str
     claim: str
     claim_uid: str
+    claim_is_exclusive: bool = False
     certificates_secret: str
     data_path: str
     node: str

@@ -1,7 +1,9 @@
 """The choreography when all goes well: the contract's order, and what the options change in it."""
 
+from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.result import Outcome
 from tests.workflows.conftest import Stage
+from tests.workflows.script import PINS, PLAN
 
 MAKE_ROOM = [
     "preflight",
@@ -84,3 +86,12 @@ async def test_the_wipe_names_the_utility_pod_that_was_seen(stage: Stage) -> Non
     await stage.run()
     order = stage.script.orders["clean_data_directory"]
     assert (order["utility_uid"], order["member_inode"]) == ("uid-utility", "7")
+
+
+async def test_a_volume_for_one_pod_at_a_time_is_mounted_after_the_eviction(stage: Stage) -> None:
+    exclusive = PLAN.model_copy(update={"pins": PINS.model_copy(update={"claim_is_exclusive": True})})
+    stage.script.answers["preflight"] = Preflighted(plan=exclusive)
+    await stage.run()
+    calls = stage.script.calls
+    assert calls.index("evict_failed_pod") < calls.index("create_utility_pod") < calls.index("remove_member")
+    assert calls.count("create_utility_pod") == 1
