@@ -15,7 +15,6 @@ from replace_etcd.cli import requests, runs, showing
 from replace_etcd.cli.exits import CliError, Exit, complain
 from replace_etcd.cli.follow import follow
 from replace_etcd.cli.views import Narrator, ProgressView
-from replace_etcd.settings import Settings
 
 LISTED = 50
 
@@ -23,7 +22,7 @@ LISTED = 50
 async def start(given: str | None, options: Mapping[str, Any], *, wait: bool, as_json: bool) -> int:
     """Start a replacement; with `wait`, follow it and return the exit code of its outcome."""
     request = requests.build_request(requests.read_input(given), options)
-    task_queue = Settings().task_queue
+    task_queue = runs.task_queue()
     async with runs.connected() as client:
         run = await runs.start(client, request, task_queue)
         if not await runs.has_worker(client, task_queue):

@@ -37,6 +37,7 @@ from replace_etcd.cli import requests
 from replace_etcd.cli.exits import OF_OUTCOME, CliError, Exit
 from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.models.result import Outcome, Progress, ReplacementResult
+from replace_etcd.settings import Settings
 
 WORKFLOW = "ReplaceEtcdReplica"
 Handle = WorkflowHandle[Any, ReplacementResult]
@@ -62,6 +63,15 @@ class Attempt:
 
     number: int
     failure: str
+
+
+def task_queue() -> str:
+    """The task queue that the worker's settings name."""
+    try:
+        return Settings().task_queue
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise CliError(f"REPLACE_ETCD_{str(problem['loc'][0]).upper()}: {problem['msg']}") from None
 
 
 @asynccontextmanager

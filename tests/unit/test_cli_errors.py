@@ -68,3 +68,10 @@ def test_a_directory_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["lab", "status", "--dir", str(tmp_path / "nowhere")])
     assert answer.exit_code == 2
     assert "nowhere" in answer.stderr
+
+
+def test_a_wrong_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLACE_ETCD_LOG_FORMAT", "xml")
+    answer = CliRunner().invoke(app, ["start", *HERE])
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith("replace-etcd: REPLACE_ETCD_LOG_FORMAT: ")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from lab.models import Judgement, LabReport, Member, ObjectsView, TrafficReport
-from replace_etcd.cli.demo import report
+from replace_etcd.cli.demo import play, report
+from replace_etcd.cli.exits import OF_OUTCOME
+from replace_etcd.cli.runs import Ending
 from replace_etcd.models.result import Outcome
 
 OBJECTS = ObjectsView(
@@ -147,3 +151,21 @@ def test_people_read_what_is_not_as_before() -> None:
     said = dict(report.lines(built(bad), bad))
     assert said["PodDisruptionBudget"].startswith("NOT as before")
     assert said["update strategy"] == "RollingUpdate, as before"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "story", "code"),
+    [
+        (Outcome.REPLACED, GOOD, 0),
+        (Outcome.REPLACED, judged(lost_writes=1), 1),
+        (Outcome.REFUSED, GOOD, 3),
+        (Outcome.ROLLED_BACK, GOOD, 4),
+        (Outcome.LEFT_INCOMPLETE, judged(lost_writes=1), 6),
+    ],
+)
+def test_the_exit_code_is_the_outcomes_or_1(outcome: Outcome, story: LabReport, code: int) -> None:
+    console = Console(file=io.StringIO())
+    ending = Ending(outcome, "it [broke]", None, OF_OUTCOME[outcome])
+    assert play.judge(ending, built(story), story, console) == code
+    assert isinstance(console.file, io.StringIO)
+    assert ("Replaced; no write lost" in console.file.getvalue()) == (code == 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from lab.fixture.names import REPLICAS, USER_CLUSTER
 from lab.models import LabReport
@@ -22,7 +23,6 @@ from replace_etcd.cli.lab_commands import lab_errors, lab_options
 from replace_etcd.cli.options import DrainModeName, FaultName, LabChoice, PdbModeName
 from replace_etcd.cli.views import Narrator, ProgressView
 from replace_etcd.models.request import ReplacementRequest
-from replace_etcd.settings import Settings
 
 LEADER = "leader"
 
@@ -43,12 +43,12 @@ class Scene:
 async def play(scene: Scene) -> int:
     """Play it; the exit code is 0 only if everything held."""
     _check(scene)
-    options, task_queue = lab_options(scene.lab), Settings().task_queue
+    options, task_queue = lab_options(scene.lab), runs.task_queue()
     narrator = Narrator(Console(highlight=False))
     narrator.say(f"starting Temporal and a lab ({options.kubernetes} control plane)")
     async with lab_errors(), runs.temporal_errors(), staged(options, task_queue, narrator) as stage:
-        await _destroy(scene, stage, narrator)
-        code = await _replace(scene, stage, narrator)
+        failed = await _destroy(scene, stage, narrator)
+        code = await _replace(failed, scene, stage, narrator)
         if scene.keep:
             narrator.console.print(how_to_look(stage), markup=False, soft_wrap=True)
             await asyncio.Event().wait()
@@ -64,17 +64,18 @@ def _check(scene: Scene) -> None:
         raise CliError(f"--json: {file} cannot be written; name a file in a folder that exists")
 
 
-async def _destroy(scene: Scene, stage: Stage, narrator: Narrator) -> None:
+async def _destroy(scene: Scene, stage: Stage, narrator: Narrator) -> str:
     await stage.lab.start_traffic()
     narrator.say("writing to etcd without a pause")
     name, _ = await asyncio.gather(
         stage.lab.destroy(scene.replica, scene.fault), stage.while_worker_lives(stage.until_worker_polls())
     )
-    narrator.say(f"{name} is destroyed: {scene.fault}")
+    leading = " (the leader)" if scene.replica == LEADER else ""
+    narrator.say(f"{name}{leading} is destroyed: {scene.fault}")
+    return name
 
 
-async def _replace(scene: Scene, stage: Stage, narrator: Narrator) -> int:
-    failed = (await stage.lab.status()).failed
+async def _replace(failed: str, scene: Scene, stage: Stage, narrator: Narrator) -> int:
     request = requests.build_request(
         {"requested_by": "replace-etcd demo", "reason": f"demo: {scene.fault}"},
         {
@@ -99,27 +100,28 @@ async def _replace(scene: Scene, stage: Stage, narrator: Narrator) -> int:
     )
     if scene.json_file is not None:
         scene.json_file.write_text(written.model_dump_json(indent=2) + "\n")
-    return _judge(ending, written, lab, narrator.console)
+    return judge(ending, written, lab, narrator.console)
 
 
 async def _run(
     request: ReplacementRequest, stage: Stage, narrator: Narrator
 ) -> tuple[runs.Handle, runs.Ending]:
     run = await runs.start(stage.client, request, stage.task_queue)
-    namespace = stage.client.namespace
-    narrator.say(f"started {run.id}: {stage.temporal.ui}/namespaces/{namespace}/workflows/{run.id}")
+    page = f"namespaces/{stage.client.namespace}/workflows/{run.id}/{run.run_id}/history"
+    narrator.say(f"started {run.id}: {stage.temporal.ui}/{page}")
     with ProgressView(narrator) as view:
         return run, await stage.while_worker_lives(follow(run, view))
 
 
-def _judge(ending: runs.Ending, written: report.DemoReport, lab: LabReport, console: Console) -> int:
+def judge(ending: runs.Ending, written: report.DemoReport, lab: LabReport, console: Console) -> int:
+    """Print the report and everything that does not hold; the exit code."""
     console.print()
     for what, how in report.lines(written, lab):
         console.print(f"  {what:<20} {how}", markup=False, soft_wrap=True)
     console.print()
     failures = report.failures(ending.outcome, lab)
     for sentence in [*([ending.reason] if ending.reason else []), *failures]:
-        console.print(f"[red]failed:[/] {sentence}", soft_wrap=True)
+        console.print(f"[red]failed:[/] {escape(sentence)}", soft_wrap=True)
     if failures:
         return ending.code or Exit.FAILED
     console.print("[green]Replaced; no write lost, no healthy member restarted, everything as before.[/]")
