@@ -94,6 +94,7 @@ def test_the_worker_is_an_ordinary_user_in_a_read_only_container() -> None:
     worker = SERVICES["worker"]
     assert re.search(r"^USER [1-9]", DOCKERFILE, re.MULTILINE)
     assert worker["read_only"] is True
+    assert len(worker["tmpfs"]) == 1  # the Kubernetes client writes certificates to files
     assert worker["cap_drop"] == ["ALL"]
 
 
