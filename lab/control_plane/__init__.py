@@ -30,6 +30,9 @@ class ControlPlane(Protocol):
     async def start(self) -> None:
         """Start it and return when its API answers and its controllers work."""
 
+    async def until_ready(self) -> None:
+        """Wait until the API server answers, after a component was started again."""
+
     async def stop(self) -> None:
         """End everything it started."""
 

@@ -7,17 +7,11 @@ be taken. The flags are explained in docs/lab.md.
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
-import aiohttp
-
 from lab.binaries import control_plane_etcd, control_plane_folder
-from lab.control_plane import ControlPlaneFailed
-from lab.kube_client import ApiError, KubeClient
+from lab.control_plane.serving import LOOPBACK, reserve_port, until_ready
 from lab.kubeconfig import write_kubeconfig
 from lab.pki import AdminPki
 from lab.processes import Component
@@ -28,7 +22,6 @@ CONTROLLERS = (
     "persistentvolumeclaim-protection-controller,persistentvolume-protection-controller"
 )
 READY_WITHIN = 60.0
-ATTEMPTS = 3  # a free port may be taken by somebody else before the API server binds it
 ETCD_CLIENT_SOCKET = (
     "unix://etcd.sock:0"  # etcd 3.5.1 accepts this form only; relative to the working directory
 )
@@ -56,12 +49,12 @@ class RealControlPlane:
         self.directory = directory
         self.kubeconfig = directory / "admin.kubeconfig"
         self.version = ""
-        self.url = ""
+        self._reserved = reserve_port(port)
+        self.url = f"https://{LOOPBACK}:{self._reserved.getsockname()[1]}"
         self.components: dict[str, Component] = {}
         self._pki = pki
         self._folder = control_plane_folder(assets)
         self._etcd = etcd or control_plane_etcd(assets)
-        self._port = port
         self._audit_log = audit_log
         self._controller_options = controller_options
 
@@ -74,19 +67,23 @@ class RealControlPlane:
             raise
 
     async def _start(self) -> None:
-        etcd = self._add("etcd", self._etcd, self._etcd_flags())
-        await etcd.start()
-        for attempt in range(1, ATTEMPTS + 1):
-            if await self._api_server_ready(last=attempt == ATTEMPTS):
-                break
+        write_kubeconfig(self.kubeconfig, server=self.url, ca=self._pki.ca, client=self._pki.admin)
+        await self._add("etcd", self._etcd, self._etcd_flags()).start()
+        await self._add("kube-apiserver", self._folder / "kube-apiserver", self._api_server_flags()).start()
+        await self.until_ready()
         for name, flags in self._controller_flags().items():
             await self._add(name, self._folder / name, flags).start()
+
+    async def until_ready(self) -> None:
+        """Wait until the API server answers, at the start or after it was started again."""
+        self.version = await until_ready(self.kubeconfig, self.components["kube-apiserver"], READY_WITHIN)
 
     async def stop(self) -> None:
         """End all of it: the API server is not asked, it would take seconds to drain its connections."""
         for name in ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
             if component := self.components.get(name):
                 await component.kill()
+        self._reserved.close()
 
     def _add(self, name: str, program: Path, flags: Mapping[str, object]) -> Component:
         argv: list[str | Path] = [program, *(f"--{flag}={value}" for flag, value in flags.items())]
@@ -95,32 +92,6 @@ class RealControlPlane:
         component = Component(name, argv, directory=self.directory)
         self.components[name] = component
         return component
-
-    async def _api_server_ready(self, *, last: bool) -> bool:
-        """Start the API server; False if its port was taken meanwhile and another try is left."""
-        port = self._port or _free_port()
-        self.url = f"https://127.0.0.1:{port}"
-        write_kubeconfig(self.kubeconfig, server=self.url, ca=self._pki.ca, client=self._pki.admin)
-        component = self._add("kube-apiserver", self._folder / "kube-apiserver", self._api_server_flags(port))
-        await component.start()
-        async with KubeClient.from_kubeconfig(self.kubeconfig, timeout=5.0) as client:
-            if await self._answers(client, component):
-                self.version = (await client.request("GET", "/version"))["gitVersion"]
-                return True
-        words = component.last_words()
-        if "address already in use" in words and not last:
-            return False
-        raise ControlPlaneFailed(f"kube-apiserver was not ready within {READY_WITHIN:.0f} s:\n{words}")
-
-    async def _answers(self, client: KubeClient, component: Component) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(READY_WITHIN):
-                while component.running:
-                    with suppress(ApiError, aiohttp.ClientError, TimeoutError):
-                        await client.request("GET", "/readyz")
-                        return True
-                    await asyncio.sleep(0.05)
-        return False
 
     def _etcd_flags(self) -> dict[str, object]:
         return {
@@ -131,12 +102,13 @@ class RealControlPlane:
             "listen-peer-urls": "unix://etcd-peer.sock:0",
         }
 
-    def _api_server_flags(self, port: int) -> dict[str, object]:
+    def _api_server_flags(self) -> dict[str, object]:
         pki = self._pki
         flags: dict[str, object] = {
             "etcd-servers": ETCD_CLIENT_SOCKET,
-            "bind-address": "127.0.0.1",
-            "secure-port": port,
+            "bind-address": LOOPBACK,
+            "secure-port": self._reserved.getsockname()[1],
+            "permit-port-sharing": "true",
             "tls-cert-file": pki.api_server.certificate,
             "tls-private-key-file": pki.api_server.key,
             "client-ca-file": pki.ca,
@@ -182,10 +154,3 @@ class RealControlPlane:
             "kube-controller-manager": manager | common,
             "kube-scheduler": {"kubeconfig": as_scheduler} | common,
         }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from lab.control_plane import ControlPlane
 from lab.control_plane.real import RealControlPlane
-from lab.control_plane.simulated import SimulatedControlPlane
+from lab.control_plane.simulated import NODE_GRACE, SimulatedControlPlane
 from lab.kube_client import KubeClient
 from lab.pki import AdminPki
 from tests.lab.kubelet import Kubelet
@@ -36,19 +37,32 @@ def control_plane(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pki: AdminPki
 ) -> Iterator[ControlPlane]:
     """A running control plane; each test that uses it runs on the simulated and on the real one."""
-    directory = tmp_path_factory.mktemp(request.param)
-    with asyncio.Runner() as runner:
-        started = runner.run(start_control_plane(request.param, directory, pki))
+    with run_control_plane(request.param, tmp_path_factory.mktemp(request.param), pki) as started:
         yield started
-        runner.run(started.stop())
 
 
-async def start_control_plane(kind: str, directory: Path, pki: AdminPki) -> ControlPlane:
-    """Start one inside the loop that it will be stopped in."""
-    made: RealControlPlane | SimulatedControlPlane
-    made = RealControlPlane(directory, pki) if kind == "real" else SimulatedControlPlane(directory, pki)
-    await made.start()
-    return made
+def make_control_plane(
+    kind: str, directory: Path, pki: AdminPki, node_grace: int | None = None
+) -> RealControlPlane | SimulatedControlPlane:
+    """Make a control plane of either kind, not started; `node_grace` shortens its patience with silent nodes."""
+    if kind == "simulated":
+        return SimulatedControlPlane(directory, pki, node_grace=node_grace or NODE_GRACE)
+    impatient = (f"--node-monitor-grace-period={node_grace}s", "--node-monitor-period=1s")
+    return RealControlPlane(directory, pki, controller_options=impatient if node_grace else ())
+
+
+@contextmanager
+def run_control_plane(
+    kind: str, directory: Path, pki: AdminPki, *, node_grace: int | None = None
+) -> Iterator[ControlPlane]:
+    """Run a control plane in a loop of its own: the tests' loops come and go."""
+    made = make_control_plane(kind, directory, pki, node_grace)
+    with asyncio.Runner() as runner:
+        runner.run(made.start())
+        try:
+            yield made
+        finally:
+            runner.run(made.stop())
 
 
 @pytest.fixture

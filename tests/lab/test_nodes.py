@@ -14,17 +14,14 @@ from typing import Any
 import pytest
 
 from lab.control_plane import ControlPlane
-from lab.control_plane.real import RealControlPlane
-from lab.control_plane.simulated import SimulatedControlPlane
 from lab.kube_client import KubeClient
 from lab.pki import AdminPki
-from tests.lab.conftest import KINDS
+from tests.lab.conftest import KINDS, run_control_plane
 from tests.lab.kubelet import Kubelet
 from tests.lab.world import World, is_going, is_ready
 
 Json = dict[str, Any]
 GRACE = 4
-IMPATIENT = ("--node-monitor-period=1s", f"--node-monitor-grace-period={GRACE}s")
 LEASES = "kube-node-lease"
 
 
@@ -34,15 +31,8 @@ def control_plane(
 ) -> Iterator[ControlPlane]:
     """A control plane that loses its patience with a silent node soon."""
     directory = tmp_path_factory.mktemp(request.param)
-    with asyncio.Runner() as runner:
-        made: RealControlPlane | SimulatedControlPlane
-        if request.param == "real":
-            made = RealControlPlane(directory, pki, controller_options=IMPATIENT)
-        else:
-            made = SimulatedControlPlane(directory, pki, node_grace=GRACE)
-        runner.run(made.start())
-        yield made
-        runner.run(made.stop())
+    with run_control_plane(request.param, directory, pki, node_grace=GRACE) as started:
+        yield started
 
 
 @asynccontextmanager

@@ -11,29 +11,30 @@ from pathlib import Path
 
 from aiohttp import web
 
+from lab.control_plane.serving import LOOPBACK
+from lab.control_plane.simulated import NODE_GRACE, fields
 from lab.control_plane.simulated.audit import AuditLog
 from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.controllers import all_controllers
+from lab.control_plane.simulated.journal import Journal, replay
 from lab.control_plane.simulated.proxy import KubeletProxy
 from lab.control_plane.simulated.server import ApiServer
 
 FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 SHUTDOWN = 0.5
+FILES = ("certificate", "key", "ca", "kubelet-certificate", "kubelet-key", "journal")
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--fd", type=int, action="append", default=[], help="a listening socket that was inherited"
-    )
-    parser.add_argument(
-        "--port", type=int, action="append", default=[], help="a port of 127.0.0.1 to listen on"
-    )
-    for name in ("certificate", "key", "ca", "kubelet-certificate", "kubelet-key"):
+    parser.add_argument("--port", type=int, required=True, help="the port of 127.0.0.1 to listen on")
+    for name in FILES:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--audit-log", type=Path)
-    parser.add_argument("--node-grace", type=float, default=50.0, help="seconds of silence before NotReady")
+    parser.add_argument(
+        "--node-grace", type=float, default=NODE_GRACE, help="seconds of silence until NotReady"
+    )
     return parser.parse_args()
 
 
@@ -45,28 +46,30 @@ def tls(options: argparse.Namespace) -> ssl.SSLContext:
     return context
 
 
+def open_cluster(journal: Path) -> Cluster:
+    """Bring back the objects of a former life, or begin with the first namespaces."""
+    cluster = Cluster()
+    replay(journal, cluster)
+    Journal(journal, cluster.store)
+    namespaces = cluster.resource("namespaces")
+    for name in FIRST_NAMESPACES:
+        if cluster.store.get(namespaces, "", name) is None:
+            cluster.create(namespaces, "", {"metadata": {"name": name}})
+    return cluster
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Serve until the process ends."""
-    cluster = Cluster()
-    controllers = all_controllers(cluster, node_grace=options.node_grace)
-    loops = [asyncio.create_task(controller.run()) for controller in controllers]
-    await asyncio.sleep(0)
-    for name in FIRST_NAMESPACES:
-        cluster.create(cluster.resource("namespaces"), "", {"metadata": {"name": name}})
+    models = asyncio.create_task(asyncio.to_thread(fields.load))
+    cluster = open_cluster(options.journal)
     proxy = KubeletProxy(cluster, options.kubelet_certificate, options.kubelet_key)
     server = ApiServer(cluster, proxy, AuditLog(options.audit_log))
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN)
     await runner.setup()
-    sockets = [socket.socket(fileno=descriptor) for descriptor in options.fd]
-    sockets += [socket.create_server(("127.0.0.1", port)) for port in options.port]
-    context = tls(options)
-    for listener in sockets:
-        await web.SockSite(runner, listener, ssl_context=context).start()
-    try:
-        await asyncio.gather(*loops)
-    finally:
-        await proxy.close()
-        await runner.cleanup()
+    listener = socket.create_server((LOOPBACK, options.port), reuse_port=True)
+    await web.SockSite(runner, listener, ssl_context=tls(options)).start()
+    controllers = all_controllers(cluster, node_grace=options.node_grace)
+    await asyncio.gather(models, *(controller.run() for controller in controllers))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from lab.control_plane.simulated import errors
 from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.deletion import delete
 from lab.control_plane.simulated.eviction import evict
+from lab.control_plane.simulated.fields import check_body, check_patched
 from lab.control_plane.simulated.identity import Action, Caller, may
 from lab.control_plane.simulated.patches import APPLY_PATCH, apply_patch, parse_apply, refuse_former_life
 from lab.control_plane.simulated.pod_status import set_condition
@@ -20,6 +21,7 @@ from lab.control_plane.simulated.selectors import Matcher, field_matcher, label_
 from lab.control_plane.simulated.watching import WatchOptions
 
 Json = dict[str, Any]
+UNKNOWN_FIELDS = web.RequestKey("unknown_fields", list[str])
 
 
 def matcher(request: web.Request, name: str = "") -> Matcher:
@@ -76,7 +78,15 @@ def create(cluster: Cluster, caller: Caller, request: web.Request, target: Targe
         return bind(cluster, target.namespace, target.name, obj["target"]["name"])
     if target.subresource:
         raise errors.no_such_path()
+    _check(request, target, obj)
     return cluster.create(target.resource, target.namespace, obj, dry_run=dry_run)
+
+
+def _check(request: web.Request, target: Target, obj: Json, *, patched: bool = False) -> None:
+    """Drop unknown fields and note them for the answer's warnings; refuse them under strict validation."""
+    check = check_patched if patched else check_body
+    strict = request.query.get("fieldValidation") == "Strict"
+    request[UNKNOWN_FIELDS] = check(target.resource, obj, strict=strict)
 
 
 def bind(cluster: Cluster, namespace: str, name: str, node: str) -> Json:
@@ -99,6 +109,7 @@ def update(cluster: Cluster, request: web.Request, target: Target, body: bytes) 
     if target.subresource == "scale":
         return write_scale(cluster, target, obj, dry_run=is_dry_run(request))
     status = _is_status(target)
+    _check(request, target, obj)
     return cluster.update(
         target.resource, target.namespace, target.name, obj, status=status, dry_run=is_dry_run(request)
     )
@@ -116,9 +127,11 @@ def patch(cluster: Cluster, request: web.Request, target: Target, body: bytes) -
     if current is None and content_type.startswith(APPLY_PATCH) and not status:
         applied = parse_apply(body)
         refuse_former_life(target.resource, applied)
+        _check(request, target, applied, patched=True)
         return cluster.create(target.resource, target.namespace, applied, dry_run=dry_run), True
     current = cluster.get(target.resource, target.namespace, target.name)
-    patched = apply_patch(target.resource, current, content_type, body)
+    patched = copy.deepcopy(apply_patch(target.resource, current, content_type, body))
+    _check(request, target, patched, patched=True)
     changed = cluster.update(
         target.resource, target.namespace, target.name, patched, status=status, dry_run=dry_run, patched=True
     )

@@ -44,11 +44,6 @@ class KubeletProxy:
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-
     async def exec(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
         """Relay one command's streams."""
         url = self._url(request, "exec", namespace, name)

@@ -133,8 +133,11 @@ class ApiServer:
 
     def _changed(self, request: web.Request, target: Target, obj: Json, code: int = 200) -> web.Response:
         if wants_table(request.headers.get("Accept", "")) and obj.get("kind") == target.resource.kind:
-            return web.json_response(table(target.resource, [obj], ""), status=code)
-        return web.json_response(obj, status=code)
+            obj = table(target.resource, [obj], "")
+        response = web.json_response(obj, status=code)
+        for path in request.get(operations.UNKNOWN_FIELDS, []):
+            response.headers.add("Warning", f'299 - "unknown field \\"{path}\\""')
+        return response
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = operations.watch_options(request, target)

@@ -80,6 +80,17 @@ class Store:
         self._record("DELETED", resource, last, previous)
         return last
 
+    def restore(self, resource: Resource, obj: Json, revision: int, *, gone: bool) -> None:
+        """Put an object back as it was at a revision, before anybody subscribes; or leave it out."""
+        metadata = obj["metadata"]
+        key = metadata.get("namespace", ""), metadata["name"]
+        objects = self._objects.setdefault(resource.key, {})
+        self.revision = revision
+        if gone:
+            objects.pop(key, None)
+        else:
+            objects[key] = obj
+
     def subscribe(self, subscriber: Callable[[Change], None]) -> Callable[[], None]:
         """Call a function with each change from now on, until the function returned here is called."""
         self._subscribers.append(subscriber)

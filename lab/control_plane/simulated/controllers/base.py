@@ -39,10 +39,6 @@ class Controller:
         """Look at a key and do what is needed; return after how many seconds to look again, if at all."""
         raise NotImplementedError
 
-    def start_keys(self) -> Iterable[Hashable]:
-        """Return the keys to look at when the controller starts."""
-        return ()
-
     def enqueue(self, key: Hashable) -> None:
         """Look at a key soon."""
         self._pending[key] = None
@@ -69,8 +65,9 @@ class Controller:
     async def run(self) -> None:
         """Work until cancelled."""
         unsubscribe = self.store.subscribe(self._notice)
-        for key in self.start_keys():
-            self.enqueue(key)
+        for resource in self.cluster.catalogue:
+            for obj in self.store.list(resource):
+                self._notice(Change(self.store.revision, "ADDED", resource, obj, None))
         try:
             while True:
                 await self._wake.wait()
