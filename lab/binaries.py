@@ -17,7 +17,7 @@ SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-class MissingBinary(Exception):  # noqa: N818 - the condition reads better than an Error suffix
+class MissingBinary(Exception):
     """A program that this choice of options needs is not on this machine."""
 
 
