@@ -59,8 +59,8 @@ class AdminCluster:
         self.workload = Workload(self.gateway)
         self.faults = Faults(self.nodes, self.data, self.client)
         self.history = History(self.client)
+        self._stack.push_async_callback(self.nodes.stop)  # also for a start that is broken off in the middle
         await self._populate(flags)
-        self._stack.push_async_callback(self.nodes.stop)
         await self._grow()
         self.nodes.pace.like_a_cluster()
         self._before = await observe.objects(self.client)
