@@ -28,7 +28,7 @@ class LabClient:
     - `await destroy("kube-etcd-1" | "leader", fault) -> str`: breaks a member, returns its name when it took effect
     - `await report() -> LabReport`: the judgement; lost writes, restarts of survivors, seconds without PDB, state
       of PDB, flag, strategy and nodes, members
-    - `await set_agent("node-2", running=False)`: the kubelet dies, its pods run on
+    - `await set_agent("node-2", running=False)`: the kubelet dies, its pods run on; `frozen=True`: it hangs
     - `await set_link("kube-etcd-1", up=False)`: a network partition around one pod
     - `await signal_member("kube-etcd-1", "kill" | "term" | "stop" | "cont")`
     """
@@ -81,9 +81,9 @@ class LabClient:
         """Stop the writers and say what they saw."""
         return TrafficReport.model_validate(await self._call("POST", "traffic/stop", {}))
 
-    async def set_agent(self, node: str, *, running: bool) -> None:
-        """Stop or start a node's agent; its pods stay as they are."""
-        await self._call("POST", f"nodes/{node}/agent", {"running": running})
+    async def set_agent(self, node: str, *, running: bool, frozen: bool = False) -> None:
+        """Stop, freeze or start a node's agent; its pods stay as they are."""
+        await self._call("POST", f"nodes/{node}/agent", {"running": running, "frozen": frozen})
 
     async def set_link(self, pod: str, *, up: bool, namespace: str = "user-cluster-1") -> None:
         """Cut a pod off the network, or connect it again."""

@@ -34,9 +34,10 @@ class TrafficRequest(BaseModel):
 
 
 class AgentRequest(BaseModel):
-    """Whether the node's agent should run."""
+    """Whether the node's agent should run; if not, whether it hangs instead of being gone."""
 
     running: bool
+    frozen: bool = False
 
 
 class LinkRequest(BaseModel):
@@ -116,8 +117,11 @@ class ControlApi:
 
     async def _agent(self, request: web.Request) -> web.Response:
         wanted = AgentRequest.model_validate_json(await request.text())
-        agent = self._cluster.nodes.agents[request.match_info["name"]]
-        await (agent.start() if wanted.running else agent.stop())
+        agent = self._cluster.nodes.agent(request.match_info["name"])
+        if wanted.running:
+            await agent.start()
+        else:
+            await (agent.freeze() if wanted.frozen else agent.stop())
         return web.json_response({})
 
     async def _link(self, request: web.Request) -> web.Response:

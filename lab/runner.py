@@ -7,6 +7,7 @@ The lab ends with the runner however that ends: its first process holds a pipe f
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import socket
@@ -24,7 +25,7 @@ from lab.options import LabOptions
 
 ISOLATION = ("--pid", "--fork", "--kill-child", "--mount", "--net", "--mount-proc")
 MAP_ROOT = ("--user", "--map-root-user")
-PROBE = "ip link add probe0 type bridge && ip link add probe1 type veth peer name probe2 && mount -t tmpfs probe /mnt"
+PROBE = "ip link add probe0 type bridge && ip link add probe1 type veth peer name probe2 && mount -t tmpfs probe /tmp"
 END_WITHIN = 15.0
 
 Progress = Callable[[str], None]
@@ -79,13 +80,10 @@ async def running_lab(
 ) -> AsyncIterator[LabClient]:
     """Run a lab while the block runs; without a directory it is a temporary one, and nothing is left of it."""
     command = await isolation()
-    with _directory(directory) as place:
+    with _directory(directory) as place, _claimed(place) as claim:
         layout = Layout(place.resolve())
-        if layout.control_socket.exists() or layout.data.exists():
-            raise LabError(
-                f"a lab runs in {place} already, or files of one are left there; take another directory"
-            )
-        lab = _Lab(layout)
+        layout.remove()  # what a lab that was killed together with its runner could not remove
+        lab = _Lab(layout, claim)
         try:
             await lab.start(command, options, progress)
             async with LabClient(layout.directory) as client:
@@ -116,11 +114,25 @@ def _directory(directory: Path | None) -> Iterator[Path]:
                 directory.rmdir()
 
 
+@contextmanager
+def _claimed(directory: Path) -> Iterator[int]:
+    """Hold the directory for one lab; its supervisor inherits the lock, so it is held until all has ended."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    except BlockingIOError:
+        raise LabError(f"a lab runs in {directory} already; take another directory, or end it") from None
+    finally:
+        os.close(descriptor)
+
+
 class _Lab:
     """The process tree of one lab, seen from the host."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, claim: int) -> None:
         self._layout = layout
+        self._claim = claim
         self._lifeline: int | None = None
         self._process: asyncio.subprocess.Process | None = None
 
@@ -143,7 +155,7 @@ class _Lab:
                     stdout=log,
                     stderr=log,
                     env=_importable_environment(),
-                    pass_fds=descriptors,
+                    pass_fds=(*descriptors, self._claim),
                     start_new_session=True,
                 )
         finally:

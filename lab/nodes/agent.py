@@ -73,9 +73,17 @@ class NodeAgent:
 
     async def stop(self) -> None:
         """Die: nothing is said to the API server, no pod is touched."""
+        await self._stop_working()
+        await self._server.stop()
+
+    async def freeze(self) -> None:
+        """Hang, like a kubelet that is stopped with a signal: who asks it something gets no answer at all."""
+        await self._stop_working()
+        self._server.freeze()
+
+    async def _stop_working(self) -> None:
         await cancelled(*self._loops, *(task for _, task in self._workers.values()))
         self._loops, self._workers = [], {}
-        await self._server.stop()
 
     async def _register(self) -> None:
         node = node_object.node(self.identity.name, self.identity.labels)

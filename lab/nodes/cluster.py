@@ -59,6 +59,12 @@ class Nodes:
         """Every pod on every node."""
         return [item for agent in self.agents.values() for item in agent.runtime.records.values()]
 
+    def agent(self, node: str) -> NodeAgent:
+        """The agent of a node."""
+        if node not in self.agents:
+            raise LookupError(f"there is no node {node}; there are {', '.join(self.agents)}")
+        return self.agents[node]
+
     def find(self, namespace: str, name: str) -> tuple[Runtime, PodRecord]:
         """The pod of this name and the runtime it lives in."""
         for agent in self.agents.values():

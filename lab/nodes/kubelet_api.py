@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -18,6 +19,9 @@ from lab.pki import KeyPair
 PORT = 10250
 FOLLOW_PERIOD = 0.2
 CHUNK = 64 * 1024
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def server_context(ca: str, pair: KeyPair) -> ssl.SSLContext:
@@ -37,10 +41,14 @@ class KubeletApi:
         self._context = context
         self._commands: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
+        self._thawed = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen on the node's address."""
-        application = web.Application()
+        """Listen on the node's address, and answer."""
+        self._thawed.set()
+        if self._runner is not None:
+            return
+        application = web.Application(middlewares=[self._while_thawed])
         application.router.add_get("/exec/{namespace}/{pod}/{container}", self._exec)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -52,6 +60,15 @@ class KubeletApi:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    def freeze(self) -> None:
+        """Answer nothing from now on, also not at the handshake, while connections are still accepted."""
+        self._thawed.clear()
+
+    @web.middleware
+    async def _while_thawed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        await self._thawed.wait()
+        return await handler(request)
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
         record, container = self._find(request)

@@ -27,6 +27,7 @@ from lab.nodes.volumes import NotMountable, Volumes
 from lab.nodes.volumes import mounts as mounts_of
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 1.0, 10.0
+MISSING_IMAGE = ":missing"
 RETRY_MOUNT = 0.3
 RETRY_API = 0.2
 
@@ -114,8 +115,9 @@ class PodWorker:
 
     async def _keep_running(self, spec: Json, mounts: list[Mount]) -> None:
         container = self.record.containers[spec["name"]]
+        await self._pull(spec, container)
         while True:
-            if not container.running and container.process is None:
+            if container.process is None:
                 if container.finished and not self._restarts(container.finished.exit_code):
                     return
                 await self._wait_out_back_off(container)
@@ -124,6 +126,14 @@ class PodWorker:
             if container.process is not None:
                 await self._until_end(spec, container)
                 self._changed.set()
+
+    async def _pull(self, spec: Json, container: ContainerRecord) -> None:
+        """There are no images here; the tag `missing` stands for one that cannot be pulled, ever."""
+        if spec.get("image", "").endswith(MISSING_IMAGE):
+            container.waiting = "ImagePullBackOff"
+            container.waiting_message = f'Back-off pulling image "{spec["image"]}": not found'
+            self._changed.set()
+            await asyncio.Event().wait()
 
     def _restarts(self, exit_code: int) -> bool:
         policy = self.record.pod["spec"].get("restartPolicy", "Always")

@@ -44,9 +44,11 @@ async def session(
     container: str = "main",
     protocol: str = V4,
     stdin: bool = False,
+    tty: bool = False,
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """An exec whose messages are read by the caller."""
-    query = [("container", container), ("stdout", "true"), ("stderr", "true")]
+    query = [("container", container), ("stdout", "true"), ("stderr", "false" if tty else "true")]
+    query += [("tty", "true")] if tty else []
     query += [("stdin", "true")] if stdin else []
     query += [("command", word) for word in argv]
     url = f"{client.server}/api/v1/namespaces/{namespace}/pods/{pod}/exec"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -61,3 +62,14 @@ async def test_a_deletion_waits_for_the_agent(world: World, dead: LabClient) -> 
     assert not (await dead.status()).agents[NODE]
     await dead.set_agent(NODE, running=True)
     await world.until_gone("pods", "p", pod["metadata"]["uid"])
+
+
+async def test_a_frozen_agent_answers_nothing_at_all(world: World, dead: LabClient) -> None:
+    """Not even the handshake: whoever calls needs a time limit."""
+    await pods.start(world, nodeName=NODE)
+    await dead.set_agent(NODE, running=False, frozen=True)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await execute(world.client, world.namespace, "p", "true")
+    await dead.set_agent(NODE, running=True)
+    assert (await execute(world.client, world.namespace, "p", "true")).exit_code == 0

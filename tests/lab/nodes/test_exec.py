@@ -111,3 +111,16 @@ async def test_the_status_is_the_last_message(world: World) -> None:
     async with session(world.client, world.namespace, "p", "echo", "x") as socket:
         channels = [message.data[0] async for message in socket]
     assert channels[-1] == STATUS
+
+
+async def test_a_shell_for_a_person_has_a_terminal(world: World) -> None:
+    """`kubectl exec -it`: the command sees a terminal, and typed input is echoed."""
+    await pods.start(world)
+    script = "test -t 0 && test -t 1 && read word && echo got $word"
+    async with session(
+        world.client, world.namespace, "p", "sh", "-c", script, stdin=True, tty=True
+    ) as socket:
+        await socket.send_bytes(b"\0hello\n")
+        result = await read(socket)
+    assert "got hello" in result.stdout
+    assert result.exit_code == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.client import LabError
+from lab.layout import Layout
 from lab.options import LabOptions
 from lab.runner import running_lab
 from tests.lab.nodes.waiting import until
@@ -105,6 +106,16 @@ async def test_a_directory_holds_one_lab_and_keeps_what_is_not_its_own(tmp_path:
             async with running_lab(LabOptions(), tmp_path):
                 pass
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+async def test_what_a_dead_lab_left_is_taken_away(tmp_path: Path) -> None:
+    """Runner and supervisor killed at once cannot tidy up; the next lab in that directory does."""
+    layout = Layout(tmp_path)
+    layout.data.mkdir()
+    layout.kubeconfig.write_text("old")
+    async with running_lab(LabOptions(), tmp_path) as lab:
+        assert lab.kubeconfig.read_text() != "old"
+    assert os.listdir(tmp_path) == []
 
 
 async def test_where_namespaces_are_not_permitted_one_sentence_says_so(

@@ -155,3 +155,30 @@ async def test_a_pod_waits_for_its_secret(world: World) -> None:
     await world.until(pods.ready, "pods", "p")
     result = await execute(world.client, world.namespace, "p", "cat", "/certs/ca.crt")
     assert result.stdout == "text"
+
+
+async def test_an_image_that_cannot_be_pulled_keeps_the_pod_waiting(world: World) -> None:
+    """In the lab the tag `missing` stands for it; the pod can be deleted all the same."""
+    pod = await pods.create(world, container={"image": "gcr.io/some/image:missing"})
+    await world.until(lambda pod: pods.waiting_reason(pod) == "ImagePullBackOff", "pods", "p")
+    await world.client.delete("pods", "p", world.namespace)
+    await world.until_gone("pods", "p", uid_of(pod))
+
+
+async def test_logs_are_kept_per_run(world: World) -> None:
+    """The current run's, the previous one's, and the last lines only."""
+    script = "echo first; echo second; test -e /scratch/run && exec sleep infinity; touch /scratch/run"
+    mounts = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
+    await pods.create(
+        world, command=pods.shell(script), container=mounts, volumes=[{"name": "scratch", "emptyDir": {}}]
+    )
+    await world.until(lambda pod: pods.restarts(pod) == 1 and pods.ready(pod), "pods", "p")
+    path = f"/api/v1/namespaces/{world.namespace}/pods/p/log"
+
+    async def logs(query: str = "") -> str:
+        async with world.client.session.get(f"{world.client.server}{path}?{query}") as response:
+            return await response.text()
+
+    assert await logs() == "first\nsecond\n"
+    assert await logs("tailLines=1") == "second\n"
+    assert await logs("previous=true") == "first\nsecond\n"
