@@ -20,7 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what cannot run here."""
     present = {name: need.present() for name, need in NEEDS.items()}
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         names = [name for mark in item.iter_markers("needs") for name in mark.args]
         missing = [name for name in names if not present[name]]
