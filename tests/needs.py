@@ -6,6 +6,7 @@ run never hides what it left out. `make test` works without any of it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.binaries import MissingBinary, control_plane_folder, etcd_assets
+from lab.client import LabError
+from lab.runner import isolation
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ def _etcd(series: str) -> Callable[[], bool]:
     return lambda: any(folder.name.startswith(f"{series}.") for folder in etcd_assets())
 
 
+def _namespaces() -> bool:
+    try:
+        asyncio.run(isolation())
+    except (LabError, MissingBinary):
+        return False
+    return True
+
+
 def _docker_compose() -> bool:
     docker = shutil.which("docker")
     if docker is None:
@@ -51,6 +62,7 @@ NEEDS = {
     "kubectl": Need(_kubectl, "no kubectl: set KUBEBUILDER_ASSETS to a folder that holds it"),
     "etcd-3.5": Need(_etcd("3.5"), "no newer etcd 3.5: set ETCD_ASSETS"),
     "etcd-3.6": Need(_etcd("3.6"), "no etcd 3.6: set ETCD_ASSETS"),
+    "namespaces": Need(_namespaces, "no namespaces permitted: run as root, or allow user namespaces"),
     "docker compose": Need(_docker_compose, "no docker with its compose plugin"),
     "root": Need(lambda: os.geteuid() == 0, "not root"),
 }

@@ -13,7 +13,7 @@ from tests.lab.nodes import pods
 from tests.lab.remote_exec import execute
 from tests.lab.world import World
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("namespaces")]
 NODE = "node-3"
 
 

@@ -10,7 +10,7 @@ from tests.lab.nodes.waiting import until
 from tests.lab.remote_exec import execute
 from tests.lab.world import Json, World
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("namespaces")]
 
 
 async def output(world: World, pod: str, script: str) -> str:

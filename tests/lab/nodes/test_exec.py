@@ -10,7 +10,7 @@ from tests.lab.nodes.waiting import until
 from tests.lab.remote_exec import STATUS, V4, V5, execute, read, session
 from tests.lab.world import World
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("namespaces")]
 
 
 @pytest.mark.parametrize("protocol", [V4, V5])

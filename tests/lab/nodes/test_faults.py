@@ -15,11 +15,14 @@ from lab.kube_client import KubeClient
 from lab.models import Fault
 from lab.options import LabOptions
 from lab.runner import running_lab
-from tests.lab.conftest import KINDS
 from tests.lab.nodes import pods
 from tests.lab.nodes.waiting import until
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.parametrize("kind", KINDS)]
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.needs("namespaces"),
+    pytest.mark.parametrize("kind", KINDS),
+]
 
 
 @pytest.fixture
@@ -36,7 +39,10 @@ async def pod(lab: LabClient, name: str) -> pods.Json:
         return await client.get("pods", name, NAMESPACE)
 
 
-@pytest.mark.parametrize("fault", ["corrupt-wal", "corrupt-db", "wipe"])
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [("simulated", "corrupt-wal"), pytest.param("real", "corrupt-db", marks=REAL), ("simulated", "wipe")],
+)
 async def test_a_destroyed_member_crash_loops_and_the_others_serve_on(
     broken: LabClient, fault: Fault
 ) -> None:
@@ -56,6 +62,7 @@ async def test_a_destroyed_member_crash_loops_and_the_others_serve_on(
     assert report.traffic.longest_gap_seconds < 5
 
 
+@pytest.mark.parametrize("kind", ["simulated", pytest.param("real", marks=REAL)])
 async def test_a_hung_member_looks_well_until_its_probe_fails(broken: LabClient) -> None:
     """Its process is there, its pod Ready for some ten seconds: ask etcd, not Kubernetes."""
     began = time.monotonic()
@@ -71,6 +78,7 @@ async def test_a_hung_member_looks_well_until_its_probe_fails(broken: LabClient)
     await still_written(broken)
 
 
+@pytest.mark.parametrize("kind", ["simulated"])
 async def test_the_leader_is_found_and_another_member_takes_over(broken: LabClient) -> None:
     """`leader` stands for whoever leads when the fault is asked for."""
     leader = (await broken.status()).leader
@@ -83,6 +91,7 @@ async def test_the_leader_is_found_and_another_member_takes_over(broken: LabClie
     await until(another_leads)
 
 
+@pytest.mark.parametrize("kind", ["simulated"])
 async def test_nobody_breaks_what_is_not_there(broken: LabClient) -> None:
     """One sentence that names what there is."""
     with pytest.raises(LabError, match="there are kube-etcd-0, kube-etcd-1, kube-etcd-2 and leader"):

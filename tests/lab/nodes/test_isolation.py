@@ -16,7 +16,7 @@ from lab.options import LabOptions
 from lab.runner import running_lab
 from tests.lab.nodes.waiting import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("namespaces")]
 
 OWNER = """
 import asyncio, sys

@@ -13,7 +13,7 @@ from tests.lab.nodes.waiting import until
 from tests.lab.remote_exec import execute
 from tests.lab.world import World, uid_of
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("namespaces")]
 
 READY_FILE = "/tmp/ready"  # noqa: S108 - the container's own
 
