@@ -30,12 +30,10 @@ class DisruptionController(Controller):
     """Keys are (namespace, name) of budgets."""
 
     def keys(self, change: Change) -> Iterable[tuple[str, str]]:
-        """Look at a budget when it changes, and at all of a namespace when pods or their controllers do."""
-        qualified = change.resource.qualified
-        if qualified == "poddisruptionbudgets.policy":
-            if change.type != "DELETED":
-                yield change.namespace, change.name
-        elif qualified in ("pods", "statefulsets.apps", "replicasets.apps", "deployments.apps"):
+        """Look at a budget when it changes, and at all of a namespace when its pods do; a new scale waits."""
+        if change.resource.qualified == "poddisruptionbudgets.policy" and change.type != "DELETED":
+            yield change.namespace, change.name
+        if change.resource.qualified == "pods":
             budgets = self.cluster.resource("poddisruptionbudgets", "policy")
             for budget in self.store.list(budgets, change.namespace):
                 yield change.namespace, budget["metadata"]["name"]
