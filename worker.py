@@ -25,6 +25,7 @@ from activities.utility_pod import UtilityPodActivities
 from activities.verification import VerificationActivities
 from replace_etcd import kubernetes_cluster, logs, temporal
 from replace_etcd.errors import ReplacementError
+from replace_etcd.leaving import leave_with
 from replace_etcd.settings import Settings
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
 
@@ -106,4 +107,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_with(main)

@@ -75,29 +75,30 @@ class Drain:
         self._skip = {*order.skip_uids, order.pins.pod_uid}
 
     async def run(self) -> list[str]:
-        """Evict every pod that is to go, and wait until each is gone; returns their names."""
-        evicted: list[str] = []
-        while True:
-            rows, forbidden = await drain_verdicts(
-                self._tools,
-                self._order.pins.node,
-                delete_emptydir_data=self._order.delete_emptydir_data,
-                force=self._order.force,
-                skip=self._skip,
-            )
-            if forbidden:
-                raise DrainBlocked("; ".join(forbidden))
-            rest = [row for row in rows if row.evict]
-            if not rest:
-                return evicted
-            tell(f"{len(rest)} pods to evict from {self._order.pins.node}")
-            blocked = [why for row in rest if (why := await self._evict(row))]
-            evicted += [row.name for row in rest if row.name not in evicted]
-            if blocked:
-                tell(f"blocked: {'; '.join(blocked)}")
-                await asyncio.sleep(BLOCKED_RETRY_SECONDS)
-                continue
-            await asyncio.gather(*(self._gone(row) for row in rest))
+        """Evict every pod that is to go, and wait until each is gone; returns their names.
+
+        The pods are those of the first look, as in kubectl: one that comes back to the node (it tolerates the
+        cordon) is not evicted again.
+        """
+        rows, forbidden = await drain_verdicts(
+            self._tools,
+            self._order.pins.node,
+            delete_emptydir_data=self._order.delete_emptydir_data,
+            force=self._order.force,
+            skip=self._skip,
+        )
+        if forbidden:
+            raise DrainBlocked("; ".join(forbidden))
+        going = [row for row in rows if row.evict]
+        tell(f"{len(going)} pods to evict from {self._order.pins.node}")
+        await asyncio.gather(*(self._evict_and_wait(row) for row in going))
+        return [row.name for row in going]
+
+    async def _evict_and_wait(self, row: DrainedPod) -> None:
+        while why := await self._evict(row):
+            tell(f"blocked: {why}")
+            await asyncio.sleep(BLOCKED_RETRY_SECONDS)
+        await self._gone(row)
 
     async def _evict(self, row: DrainedPod) -> str:
         """Ask for the eviction; returns why a budget blocks it."""
@@ -107,6 +108,8 @@ class Drain:
         except ClusterError as error:
             if error.status == 409:  # another pod has the name by now: the one that was to go is gone
                 return ""
+            if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
+                return f"{row.namespace}/{row.name}: its namespace is being deleted"
             raise
         return "" if eviction.admitted else f"{row.namespace}/{row.name}: {eviction.reason}"
 

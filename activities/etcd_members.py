@@ -7,8 +7,8 @@ the text of an error. `remove_member` is the point of no return.
 import asyncio
 from collections.abc import Callable
 
-from activities.fencing import Attempt, fenced
-from activities.node import must_be_cordoned
+from activities.fencing import PAST_THE_REMOVAL, Attempt, fenced
+from activities.node import must_be_cordoned, must_be_unscheduled
 from activities.stateful_set import flag_in_pod, must_stand
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors, output_of
@@ -60,14 +60,19 @@ class EtcdMemberActivities:
         """
         pins = order.pins
         attempt = Attempt(self._tools, order)
-        found = await attempt.begin()
-        sent_before = found.phase is Phase.REMOVING and found.generation == order.fence.generation
         try:
-            members = await self._survivors.members(pins)
-            if not _listed(members, pins.member_id):
-                _must_not_be_another(members, pins)
-                await attempt.end()
-                return await self._removed(pins, members, "no survivor lists it any more")
+            found = await attempt.begin()
+        except Moved as error:  # the record is gone, and with it any sign of an earlier attempt
+            raise OutcomeUnknown(str(error)) from error
+        sent_before = found is not None and found.phase is Phase.REMOVING
+        members = await self._survivors.members(pins)
+        if not _listed(members, pins.member_id):
+            # It is removed, whoever did it: from here on there is no way back.
+            await attempt.hold(Phase.REMOVING)
+            await attempt.end()
+            _must_not_be_another(members, pins)
+            return await self._removed(pins, members, "no survivor lists it any more")
+        try:
             if not sent_before:
                 await self._must_be_safe(pins, members)
         except (Moved, Recovered) as error:
@@ -101,14 +106,15 @@ class EtcdMemberActivities:
 
     @step
     async def settle_removal(self, order: Order) -> RemovalSettled:
-        """Whether a removal may have been sent, once no attempt of it can be alive any more; read-only.
+        """Whether a removal may have been sent, once no attempt of it can be alive any more.
 
-        The record tells: `removing` is written to it before the command is sent.
+        The record tells, and its phase is kept: `removing` is written to it before the command is sent. Where it
+        is gone nobody can tell, and it may have been.
         """
         attempt = Attempt(self._tools, order)
-        found = await attempt.begin()
+        found = await attempt.begin(keep_phase=True)
         await attempt.end()
-        return RemovalSettled(may_be_sent=found.phase is Phase.REMOVING)
+        return RemovalSettled(may_be_sent=found is None or found.phase in PAST_THE_REMOVAL)
 
     @step
     async def add_member(self, order: Order) -> MemberAdded:
@@ -200,6 +206,7 @@ class EtcdMemberActivities:
         await asyncio.gather(
             must_stand(self._tools, pins),
             must_be_cordoned(self._tools, pins),
+            must_be_unscheduled(self._tools, pins),
             self._survivors.must_still_fail(pins, seconds=0, probe=1),
         )
 

@@ -26,7 +26,11 @@ LEASE = timedelta(seconds=30)
 LEFT_FOR_A_CHANGE = timedelta(seconds=18)
 
 # A forward step that finds the record gone gives up, and its compensations write it again.
-NOTHING_TO_PUT_BACK = (Phase.PROTECTING, Phase.DRAINING, Phase.SNAPSHOTTING)
+BEFORE_THE_REMOVAL = (Phase.PREFLIGHT, Phase.PROTECTING, Phase.DRAINING, Phase.SNAPSHOTTING)
+PAST_THE_REMOVAL = (
+    *(Phase.REMOVING, Phase.CLEANING, Phase.ADDING, Phase.REJOINING),
+    *(Phase.RESTORING, Phase.VERIFYING, Phase.HELD),
+)
 
 
 class Attempt:
@@ -37,39 +41,70 @@ class Attempt:
         self._order = order
         self.token = uuid.uuid4().hex
         self._until = datetime.now(UTC)
+        self._namespace_is_gone = False
+        self._one_at_a_time = asyncio.Lock()
 
     async def hold(self, phase: Phase | None = None) -> None:
         """Ask right before a change: `LockLost` where another order has the record.
 
         With `phase`, write that phase first: it is how `removing` stands in the record before the command is sent.
         """
-        config_map, record = await self._read()
-        self._must_be_ours(record)
-        if self._until - datetime.now(UTC) < LEFT_FOR_A_CHANGE or (phase and record.phase is not phase):
-            await self._write(config_map, record.model_copy(update={"phase": phase or record.phase}))
+        if self._namespace_is_gone:
+            return
+        async with self._one_at_a_time:
+            while True:
+                config_map, record = await self.read()
+                self._must_be_ours(record)
+                enough = self._until - datetime.now(UTC) >= LEFT_FOR_A_CHANGE
+                if enough and (phase is None or record.phase is phase):
+                    return
+                await self._write(config_map, record.model_copy(update={"phase": phase or record.phase}))
 
-    async def begin(self) -> Record:
-        """Take the record, after the time of whoever held it before; returns the record as it was found."""
+    async def begin(self, *, keep_phase: bool = False) -> Record | None:
+        """Take the record, after the time of whoever held it before; returns the record as it was found.
+
+        None where the namespace is gone and the record with it: nobody can hold it, or anything in there.
+        """
         while True:
-            config_map, record = await self._read_or_write_again()
+            try:
+                config_map, record = await self._read_or_write_again()
+            except _NamespaceIsGone:
+                self._namespace_is_gone = True
+                return None
             self._must_not_be_late(record)
-            await _until(record.until)
+            await _wait_out(record)
+            claim = self._claim(record) | ({"phase": record.phase} if keep_phase else {})
             with suppress(Conflict):
-                await self._write(config_map, record.model_copy(update=self._claim(record)))
+                await self._write(config_map, record.model_copy(update=claim))
                 return record
 
     async def end(self) -> None:
         """Give the record up: no change of this attempt is under way any more."""
         with suppress(ClusterError, Unreachable, LockLost, Moved):
-            config_map, record = await self._read()
+            config_map, record = await self.read()
             self._must_be_ours(record)
             await self._write(config_map, record, until=datetime.now(UTC))
 
+    async def read(self) -> tuple[Object, Record]:
+        """The record as it stands; `Moved` where it is gone."""
+        namespace = self._order.pins.user_cluster
+        name = self._tools.settings.record
+        config_map = await self._tools.cluster.get(CONFIG_MAP, name, namespace)
+        if config_map is None:
+            raise Moved(f"the record (ConfigMap {namespace}/{name}) is gone")
+        return config_map, Record.from_data(config_map["data"])
+
     def _claim(self, record: Record) -> dict[str, object]:
+        """What this attempt writes; no order lowers a phase past the removal to one before it."""
         fence = self._order.fence
-        # A retry of the removal finds `removing` and keeps it, whatever phase its order was given in.
-        phase = record.phase if record.generation == fence.generation else fence.phase
-        return {"attempt": self.token, "generation": fence.generation, "run_id": fence.run_id, "phase": phase}
+        kept = record.phase in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
+        return {
+            "attempt": self.token,
+            "attempt_number": activity.info().attempt,
+            "generation": fence.generation,
+            "run_id": fence.run_id,
+            "phase": record.phase if kept else fence.phase,
+        }
 
     def _must_be_ours(self, record: Record) -> None:
         if record.attempt != self.token:
@@ -78,43 +113,49 @@ class Attempt:
             )
 
     def _must_not_be_late(self, record: Record) -> None:
-        fence = self._order.fence
+        fence, info = self._order.fence, activity.info()
         identity = self._tools.temporal
         chain = (identity.cluster_id, identity.namespace, fence.workflow_id, fence.first_run_id)
         if record.chain != chain:
             raise LockLost(f"the record belongs to {record.workflow_id} (first run {record.first_run_id})")
         if record.run_id == fence.run_id:
-            late = record.generation > fence.generation
-        else:  # one of the two runs is a reset of the other: the later order counts
-            late = activity.info().scheduled_time < record.updated_at
+            late = (record.generation, record.attempt_number) > (fence.generation, info.attempt)
+        else:  # one of the two runs is a reset of the other: the later order counts, but never undoes a removal
+            forgets = record.phase in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
+            late = forgets or info.scheduled_time < record.updated_at
         if late:
-            raise LockLost(f"order {fence.generation} is late: the record is at {record.generation}")
+            raise LockLost(
+                f"order {fence.generation} is late: the record is at {record.generation}, {record.phase.value}"
+            )
 
     async def _read_or_write_again(self) -> tuple[Object, Record]:
         """Once there is something to put back, a record that somebody deleted does not keep us from it."""
         try:
-            return await self._read()
+            return await self.read()
         except Moved:
-            if self._order.fence.phase in NOTHING_TO_PUT_BACK:
+            if self._order.fence.phase in BEFORE_THE_REMOVAL:
                 raise
         with suppress(Conflict):
             manifest = new_record(self._tools, self._order)
-            await self._tools.cluster.create(CONFIG_MAP, manifest, self._order.pins.user_cluster)
-        return await self._read()
-
-    async def _read(self) -> tuple[Object, Record]:
-        namespace = self._order.pins.user_cluster
-        name = self._tools.settings.record
-        config_map = await self._tools.cluster.get(CONFIG_MAP, name, namespace)
-        if config_map is None:
-            raise Moved(f"the record (ConfigMap {namespace}/{name}) is gone")
-        return config_map, Record.from_data(config_map["data"])
+            try:
+                await self._tools.cluster.create(CONFIG_MAP, manifest, self._order.pins.user_cluster)
+            except ClusterError as error:
+                if error.status == 404 or any(
+                    c.get("reason") == "NamespaceTerminating" for c in error.causes
+                ):
+                    raise _NamespaceIsGone from error
+                raise
+        return await self.read()
 
     async def _write(self, config_map: Object, record: Record, until: datetime | None = None) -> None:
         now = datetime.now(UTC)
         self._until = until or now + LEASE
         written = record.model_copy(update={"until": self._until, "updated_at": now})
         await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": written.to_data()})
+
+
+class _NamespaceIsGone(Exception):
+    """The namespace is terminating, or gone."""
 
 
 def new_record(tools: Toolbox, order: Order) -> Object:
@@ -153,7 +194,7 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
     await attempt.begin()
     try:
         yield attempt
-    except (OutcomeUnknown, Unreachable, asyncio.CancelledError):
+    except (OutcomeUnknown, Unreachable, TimeoutError, asyncio.CancelledError):
         raise
     except Exception:
         await attempt.end()
@@ -161,8 +202,8 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
     await attempt.end()
 
 
-async def _until(moment: datetime) -> None:
-    """Wait for a moment; sleeping is right here, since nothing announces that nothing will happen."""
-    while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
+async def _wait_out(record: Record) -> None:
+    """Wait until no attempt that held the record can act any more; nothing announces that, so it sleeps."""
+    while (left := (record.until - datetime.now(UTC)).total_seconds()) > 0:
         tell(f"waiting {left:.0f} s until no earlier attempt can act any more")
         await asyncio.sleep(min(left, 1.0))

@@ -1,7 +1,7 @@
 """Steps 4 and 9 of the runbook: cordon, evict the failed pod, drain the rest of the node, uncordon.
 
-A cordon has holders, an annotation each, so that two replacements on one node do not undo each other, and a
-node that somebody else had cordoned stays so (docs/contract.md, Fencing, 5).
+A cordon has holders, an annotation each, so that two replacements on one node do not undo each other. A node that
+somebody else had cordoned is refused: the new member could not start on it (docs/contract.md, Fencing, 5).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,6 @@ from replace_etcd.models.orders import Done, DrainOrder, Order
 from replace_etcd.models.plan import Pins
 
 HOLDER_PREFIX = "replace-etcd/cordon."
-OURS, FOUND = "cordoned", "found-cordoned"
 EVICTED_SECONDS = 45.0
 
 
@@ -27,6 +26,13 @@ async def must_be_cordoned(tools: Toolbox, pins: Pins) -> None:
     node = await tools.cluster.get(NODE, pins.node)
     if node is not None and not node["spec"].get("unschedulable"):
         raise Moved(f"somebody uncordoned {pins.node}")
+
+
+async def must_be_unscheduled(tools: Toolbox, pins: Pins) -> None:
+    """`Moved` where the evicted pod's successor has a node: it would run on data that is about to go."""
+    pod = await tools.cluster.get(POD, pins.replica, pins.user_cluster)
+    if pod is not None and pod["spec"].get("nodeName"):
+        raise Moved(f"pod {pins.replica} is on {pod['spec']['nodeName']} in spite of the cordon")
 
 
 class NodeActivities:
@@ -88,23 +94,20 @@ class NodeActivities:
 
     @step
     async def wait_until_failed_pod_is_gone(self, order: Order) -> Done:
-        """Wait until the evicted pod has ended: its volume must be free before it is wiped; read-only.
+        """Wait until the evicted pod has ended and its successor waits for the node; read-only.
 
-        `Moved` where its successor has been given a node already: it would run on data that is about to go.
+        The volume must be free before it is wiped. `Moved` where the successor has been given a node.
         """
         pins = order.pins
         tell(f"waiting until pod {pins.replica} ({pins.pod_uid}) has ended")
-        successor = await self._tools.cluster.wait_for(
+        await self._tools.cluster.wait_for(
             POD,
             pins.replica,
             pins.user_cluster,
-            lambda pod: pod is None or pod["metadata"]["uid"] != pins.pod_uid,
+            lambda pod: pod is not None and pod["metadata"]["uid"] != pins.pod_uid,
             seconds=EVICTED_SECONDS,
         )
-        if successor is not None and successor["spec"].get("nodeName"):
-            raise Moved(
-                f"pod {pins.replica} was re-created on {successor['spec']['nodeName']} in spite of the cordon"
-            )
+        await must_be_unscheduled(self._tools, pins)
         return Done()
 
     async def _someone_evicted(self, pins: Pins) -> Done:
@@ -134,37 +137,39 @@ class NodeActivities:
         return Done(note=note)
 
 
-def _holders(node: Object) -> dict[str, str]:
+def cordon_holders(node: Object) -> dict[str, str]:
+    """The annotations of the replacements that hold a node's cordon."""
     annotations = node["metadata"].get("annotations") or {}
     return {key: value for key, value in annotations.items() if key.startswith(HOLDER_PREFIX)}
 
 
 def cordon(node: Object, holder: str) -> tuple[Patch, str]:
     """The patch that makes `holder` hold the cordon; empty where it does."""
-    holders = _holders(node)
+    holders = cordon_holders(node)
     unschedulable = bool(node["spec"].get("unschedulable"))
     if holder in holders:
         # Somebody uncordoned it by hand meanwhile: the cordon is asserted again.
         return ([] if unschedulable else [_unschedulable(True)]), "held already"
-    by_us = not unschedulable or OURS in holders.values()
-    annotations = {**(node["metadata"].get("annotations") or {}), holder: OURS if by_us else FOUND}
+    if unschedulable and not holders:
+        raise Moved(
+            f"somebody else cordoned {node['metadata']['name']}: the new member could not start there"
+        )
+    annotations = {**(node["metadata"].get("annotations") or {}), holder: "cordoned"}
     operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
     if not unschedulable:
         operations.append(_unschedulable(True))
-    return operations, "cordoned" if not unschedulable else "it was cordoned before"
+    return operations, "cordoned" if not unschedulable else f"cordoned with {', '.join(holders)}"
 
 
 def uncordon(node: Object, holder: str) -> tuple[Patch, str]:
     """The patch that lets `holder` go, and makes the node schedulable when it was the last one."""
-    holders = _holders(node)
+    holders = cordon_holders(node)
     if holder not in holders:
         return [], "not held"
     annotations = {k: v for k, v in node["metadata"]["annotations"].items() if k != holder}
     operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
     if len(holders) > 1:
         return operations, f"still cordoned for {', '.join(sorted(set(holders) - {holder}))}"
-    if holders[holder] == FOUND:
-        return operations, "left cordoned, as it was before"
     if node["spec"].get("unschedulable"):
         operations.append(_unschedulable(False))
     return operations, "schedulable again"

@@ -14,7 +14,7 @@ from activities.guarded_patch import guarded_patch
 from activities.stateful_set import read_stateful_set
 from activities.step import Toolbox, step
 from replace_etcd.cluster import PDB, Kind, Object, Patch
-from replace_etcd.errors import Conflict, Moved, NotYet
+from replace_etcd.errors import Conflict, Forbidden, Moved, NotYet
 from replace_etcd.models.orders import BackedUp, Backup, Done, Left, Order, PdbOrder
 
 # What a server sets, and refuses or ignores in a POST (a backup that kept resourceVersion cannot be created).
@@ -112,16 +112,23 @@ class PodDisruptionBudgetActivities:
         return patched
 
     async def _with_living_owners(self, manifest: Object) -> Object:
-        """Owner references that point nowhere would have the garbage collector delete the budget at once."""
+        """Owner references that point nowhere would have the garbage collector delete the budget at once.
+
+        One that cannot be confirmed (this worker may not read its kind) is left out too: a budget without an
+        owner protects, a missing one does not.
+        """
         metadata: dict[str, Any] = dict(manifest["metadata"])
-        owners = []
-        for owner in metadata.pop("ownerReferences", None) or []:
-            group_version = owner["apiVersion"]
-            kind = Kind(group_version, owner["kind"].lower() + "s", owner["kind"])
-            found = await self._tools.cluster.get(kind, owner["name"], metadata["namespace"])
-            if found is not None and found["metadata"]["uid"] == owner["uid"]:
-                owners.append(owner)
-        return manifest | {"metadata": metadata | ({"ownerReferences": owners} if owners else {})}
+        owners = metadata.pop("ownerReferences", None) or []
+        living = [owner for owner in owners if await self._lives(owner, metadata["namespace"])]
+        return manifest | {"metadata": metadata | ({"ownerReferences": living} if living else {})}
+
+    async def _lives(self, owner: Object, namespace: str) -> bool:
+        kind = Kind(owner["apiVersion"], owner["kind"].lower() + "s", owner["kind"])
+        try:
+            found = await self._tools.cluster.get(kind, owner["name"], namespace)
+        except Forbidden:
+            return False
+        return found is not None and bool(found["metadata"]["uid"] == owner["uid"])
 
     async def _strict(self, order: PdbOrder) -> Object:
         """The budget of the backup, or a new one for the pods of the StatefulSet; it admits no eviction."""
@@ -133,8 +140,8 @@ class PodDisruptionBudgetActivities:
             base["metadata"] = {"name": order.pins.pdb, "namespace": order.pins.user_cluster}
             selector = (await read_stateful_set(self._tools, order.pins))["spec"]["selector"]
         annotations = {**(base["metadata"].get("annotations") or {}), TEMPORARY: order.fence.workflow_id}
-        spec = {"selector": selector, "maxUnavailable": 0}
-        return base | {"metadata": base["metadata"] | {"annotations": annotations}, "spec": spec}
+        metadata = base["metadata"] | {"annotations": annotations}
+        return base | {"metadata": metadata, "spec": _strict_spec(selector)}
 
     async def _read(self, order: Order) -> Object | None:
         return await self._tools.cluster.get(PDB, order.pins.pdb, order.pins.user_cluster)
@@ -164,16 +171,23 @@ def _stricter(budget: Object, order: PdbOrder) -> Patch:
     if _is_temporary(budget) or backup is None or budget["spec"] != backup["spec"]:
         return []
     annotations = {**(budget["metadata"].get("annotations") or {}), TEMPORARY: order.fence.workflow_id}
-    strict = {"selector": budget["spec"]["selector"], "maxUnavailable": 0}
-    return [_put("/metadata/annotations", annotations), _put("/spec", strict)]
+    return [
+        _put("/metadata/annotations", annotations),
+        _put("/spec", _strict_spec(budget["spec"]["selector"])),
+    ]
 
 
 def _as_before(budget: Object, wanted: Object) -> Patch:
     """The patch from ours to the backup; none where it is so already, or where the budget is somebody else's."""
-    if not _is_temporary(budget):
+    if not _is_temporary(budget) or budget["spec"] != _strict_spec(wanted["spec"]["selector"]):
         return []
     annotations = wanted["metadata"].get("annotations") or {}
     return [_put("/metadata/annotations", annotations), _put("/spec", wanted["spec"])]
+
+
+def _strict_spec(selector: Object) -> Object:
+    """A budget that admits no eviction at all."""
+    return {"selector": selector, "maxUnavailable": 0}
 
 
 def _is_temporary(budget: Object) -> bool:

@@ -81,7 +81,6 @@ def _pins(looks: Looks) -> Pins:
         node=node["metadata"]["name"],
         node_uid=node["metadata"]["uid"],
         node_hostname=node["metadata"]["labels"].get("kubernetes.io/hostname", node["metadata"]["name"]),
-        node_was_unschedulable=bool(node["spec"].get("unschedulable")),
         pdb=settings.pdb,
         pdb_uid=looks.pdb["metadata"]["uid"] if looks.pdb else None,
         pdb_mode=request.pod_disruption_budget.value,
@@ -105,9 +104,7 @@ def _actions(request: ReplacementRequest, pins: Pins) -> list[str]:
         f"remove member {pins.member_id} ({pins.member_name}): from here on there is no way back",
         f"empty {pins.claim}: {pins.data_path}, then delete the utility Pod",
         f"add {pins.member_name} as a {'learner, promoted when in sync' if pins.join_as_learner else 'voter'}",
-        f"uncordon {pins.node}"
-        if not pins.node_was_unschedulable
-        else f"{pins.node} stays cordoned, as it was",
+        f"uncordon {pins.node}",
         f"{pins.flag.original} back, restart {pins.replica}, updateStrategy {pins.update_strategy} back",
         f"PodDisruptionBudget {namespace}/{pins.pdb} back, verify",
     ]

@@ -112,10 +112,11 @@ async def _unanswered(looks: Looks, survivors: Survivors) -> None:
     answers = []
     for url in looks.failed_member.client_urls:
         try:
-            await survivors.status(looks.namespace, looks.survivors[0].pod, endpoint=url, seconds=2)
-            answers.append(url)
+            status = await survivors.status(looks.namespace, looks.survivors[0].pod, endpoint=url, seconds=2)
         except CommandFailed:
             continue
+        if status.member_id == looks.failed_member.id:
+            answers.append(url)
     evidence = f"{', '.join(answers)} answers" if answers else "its endpoint does not answer"
     looks.findings.judge(
         "the failed member is silent", not answers, evidence, "it has recovered: nothing to replace"

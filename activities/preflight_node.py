@@ -1,6 +1,7 @@
 """Preflight, third part: the failed pod's volume and node, its eviction, and what a drain would do."""
 
 from activities.drain import drain_verdicts
+from activities.node import cordon_holders
 from activities.preflight_checks import Looks
 from activities.preflight_cluster import find_certificates
 from replace_etcd.cluster import CLAIM, NODE, POD
@@ -79,6 +80,11 @@ async def _node(looks: Looks) -> None:
         return
     looks.node = node
     conditions = {c["type"]: c["status"] for c in node.get("status", {}).get("conditions") or []}
+    cordoned = node["spec"].get("unschedulable") and not cordon_holders(node)
+    way_out = f"the new member could not start there: kubectl uncordon {name}, then start again"
+    looks.findings.judge(
+        "no cordon", not cordoned, f"{name} is {'' if cordoned else 'not '}cordoned", way_out
+    )
     ready = conditions.get("Ready") == "True"
     evidence = f"{name} is {'Ready' if ready else 'not Ready'}"
     looks.findings.judge(

@@ -102,14 +102,19 @@ class StatefulSetActivities:
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
             try:
-                await self._edit(attempt, pins, lambda found: _as_before(found, pins) or [_touch(found)])
+                survivors = await self._survivors_with_existing(pins)
+                await self._edit(
+                    attempt, pins, lambda found: _as_before(found, pins, survivors) or [_touch(found)]
+                )
                 found = await self._edit(attempt, pins, _untouch)
             except Moved:
                 return Left(note="moot: the StatefulSet is not there any more")
-        if flag_of(found, pins) == pins.flag.original:
-            return Left(note=pins.flag.original)
-        why = f"the flag was changed by somebody else and is left: {flag_of(found, pins)}"
-        return Left(note=why, left=[why])
+        left = []
+        if flag_of(found, pins) != pins.flag.original:
+            left.append(f"the flag was changed by somebody else and is left: {flag_of(found, pins)}")
+        if survivors and pins.update_strategy != ON_DELETE:
+            left.append(f"updateStrategy OnDelete stays: a rollout would restart {', '.join(survivors)}")
+        return Left(note="; ".join(left) or pins.flag.original, left=left)
 
     @step
     async def replace_pod_with_wrong_flag(self, order: Order) -> Done:
@@ -121,6 +126,8 @@ class StatefulSetActivities:
         if pins.flag.existing == pins.flag.original:
             return Done(note="the flag was existing before")
         async with fenced(self._tools, order) as attempt:
+            if await self._makes_no_pod(pins):
+                return Done(note="moot: nothing would bring the pod back")
             pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
             if pod is not None and flag_in_pod(pod, pins) != pins.flag.existing:
                 return Done(note="the pod carries the flag that it had")
@@ -167,6 +174,24 @@ class StatefulSetActivities:
             seconds=OBSERVED_SECONDS,
         )
 
+    async def _makes_no_pod(self, pins: Pins) -> bool:
+        """Whether the StatefulSet is gone, or scaled below the pod's ordinal."""
+        try:
+            stateful_set = await read_stateful_set(self._tools, pins)
+        except Moved:
+            return True
+        spec = stateful_set["spec"]
+        first = (spec.get("ordinals") or {}).get("start", 0)
+        return bool(pins.ordinal >= first + spec["replicas"])
+
+    async def _survivors_with_existing(self, pins: Pins) -> list[str]:
+        """Survivors that were re-created meanwhile: with the strategy back, a rollout would restart them."""
+        if pins.flag.existing == pins.flag.original:
+            return []
+        pods = await pods_of(self._tools, await read_stateful_set(self._tools, pins))
+        carrying = [pod["metadata"]["name"] for pod in pods if flag_in_pod(pod, pins) == pins.flag.existing]
+        return [name for name in carrying if name != pins.replica]
+
     async def _pods_that_differ(self, stateful_set: Object) -> list[str]:
         pods = await pods_of(self._tools, stateful_set)
         return [pod["metadata"]["name"] for pod in pods if differs(pod, stateful_set)]
@@ -185,12 +210,12 @@ def _must_be_pinned(found: Object | None, pins: Pins) -> Object:
     return found
 
 
-def _as_before(found: Object, pins: Pins) -> Patch:
-    """What of ours still stands in the object, to be taken back."""
+def _as_before(found: Object, pins: Pins, survivors: list[str]) -> Patch:
+    """What of ours still stands in the object, to be taken back; the strategy only where it restarts nobody."""
     operations: Patch = []
     if flag_of(found, pins) == pins.flag.existing != pins.flag.original:
         operations.append(_put(pins.flag.pointer, pins.flag.original))
-    if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
+    if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy and not survivors:
         operations.append(_put("/spec/updateStrategy", pins.update_strategy))
     return operations
 

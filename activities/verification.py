@@ -2,6 +2,7 @@
 
 import asyncio
 
+from activities.node import HOLDER_PREFIX, cordon_holders
 from activities.stateful_set import flag_in_pod, flag_of, pods_of, read_stateful_set
 from activities.step import Toolbox, step
 from activities.survivors import Survivors, output_of
@@ -73,8 +74,8 @@ class VerificationActivities:
         if await self._tools.cluster.get(POD, self._utility.name(pins), pins.user_cluster) is not None:
             wrong.append("the utility Pod is still there")
         node = await self._tools.cluster.get(NODE, pins.node)
-        if node is not None and node["spec"].get("unschedulable") and not pins.node_was_unschedulable:
-            wrong.append(f"node {pins.node} is cordoned")
+        if node is not None and HOLDER_PREFIX + pins.user_cluster in cordon_holders(node):
+            wrong.append(f"node {pins.node} is still cordoned for {pins.user_cluster}")
         return wrong
 
 

@@ -257,8 +257,6 @@ class KubernetesCluster:
             if error.status in (400, 401, 403, 404):
                 raise NotStarted(f"exec was refused with {error.status}") from error
             raise
-        except aiohttp.ClientConnectorError as error:
-            raise NotStarted(f"no connection to the API server: {error}") from error
         async with socket:
             yield socket
 
@@ -310,7 +308,8 @@ def _ended(command: str, output: dict[int, bytearray]) -> CommandResult:
     for cause in (status.get("details") or {}).get("causes") or []:
         if cause.get("reason") == "ExitCode":
             return CommandResult(stdout, stderr, int(cause["message"]))
-    raise NotStarted(f"{command} could not be run: {status.get('message', 'no reason given')}")
+    # A missing binary, but also a runtime that broke in the middle of the command: a kubelet says the same of both.
+    raise OutcomeUnknown(f"{command} may not have run: {status.get('message', 'no reason given')}")
 
 
 async def connect(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
@@ -318,6 +317,11 @@ async def connect(kubeconfig: str | None, context: str | None) -> KubernetesClus
     configuration = Configuration()
     if kubeconfig:
         await kubernetes_config.load_kube_config(kubeconfig, context, client_configuration=configuration)
-    else:
+        return KubernetesCluster(configuration)
+    try:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
+    except ConfigException as error:
+        raise ConfigException(
+            f"no admin cluster is named: set KUBECONFIG, or run in a pod ({error})"
+        ) from error
     return KubernetesCluster(configuration)

@@ -35,9 +35,6 @@ class Settings(BaseSettings):
         default=10.0, ge=0, description="how long a member must be seen to fail"
     )
     eviction_grace_seconds: int = Field(default=3, ge=1)
-    edit_settle_seconds: float = Field(
-        default=2.0, ge=0, description="how long the edited template must stand still"
-    )
     command_timeout_seconds: int = Field(default=8, ge=1)
     max_concurrent_activities: int = Field(default=50, ge=1)
     graceful_shutdown_seconds: float = Field(default=20.0, ge=0)

@@ -4,6 +4,7 @@ The choreography is in workflows/replace_etcd_replica.py; here is its voice.
 """
 
 import asyncio
+from datetime import datetime
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ class Conversation:
         self._declined: Approval | None = None
         self._outcome: Outcome | None = None
         self._reason = ""
+        self._deadline: datetime | None = None
         self._backup = Backup()
         self._new_member_id: str | None = None
         self._members: list[Member] = []
@@ -83,6 +85,7 @@ class Conversation:
             current_since=saga.current_since,
             waiting_for="approval" if waiting else None,
             choices=["approve", "decline"] if waiting else [],
+            deadline=self._deadline if waiting else None,
             verdicts=self._plan.checks if self._plan else [],
         )
 
@@ -101,6 +104,7 @@ class Conversation:
                 FAILED_REPLICA.value_set(request.failed_replica or ""),
                 INCIDENT.value_set(request.incident or ""),
                 REQUESTED_BY.value_set(request.requested_by or ""),
+                OUTCOME.value_unset(),  # the Web UI's start form copies those of the run before
             ]
         )
         return request

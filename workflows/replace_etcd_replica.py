@@ -102,6 +102,7 @@ class ReplaceEtcdReplica(Conversation):
 
     async def _wait_for_approval(self, request: ReplacementRequest, pins: Pins) -> Pins:
         """Wait for `approve`; it binds these pins, so everything is looked at once more after it."""
+        self._deadline = workflow.now() + request.limits.approval
         self._saga.enter(Phase.WAITING_FOR_APPROVAL)
         try:
             await workflow.wait_condition(
@@ -250,7 +251,7 @@ class ReplaceEtcdReplica(Conversation):
 
     async def _roll_back(self, error: Stopped | StepFailed) -> NoReturn:
         """Everything back, in the order that is safe; then say what failed."""
-        stopped = isinstance(error, Stopped)
+        stopped = isinstance(error, Stopped) or self._saga.stop_requested
         if isinstance(error, StepFailed) and error.is_late:
             nothing_begun = error.name == "claim_replacement_record"
             outcome = Outcome.REFUSED if nothing_begun else Outcome.LEFT_INCOMPLETE
@@ -265,10 +266,15 @@ class ReplaceEtcdReplica(Conversation):
 
     async def _leave_incomplete(self, error: Stopped | StepFailed) -> NoReturn:
         """Past the removal the flag must not go back before the new member is a started voter: rest safely."""
-        reason = (
-            f"{error}; the member is removed, so --initial-cluster-state=existing and updateStrategy OnDelete stay "
-            "(harmless for members with data), and the PodDisruptionBudget is back"
-        )
+        if self._saga.phase in (Phase.RESTORING, Phase.VERIFYING):
+            stays = (
+                "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
+            )
+        else:
+            stays = (
+                "the member is removed: the flag existing and OnDelete stay, harmless for members with data"
+            )
+        reason = f"{error}; {stays}; the PodDisruptionBudget is back"
         try:
             await self._saga.rest_safely()
             await self._saga.compensate(

@@ -133,9 +133,11 @@ class Saga:
             raise Stopped
         self.past_the_point_of_no_return = True
         patience = options.FORWARD[activity.__name__]
-        return await self._execute(
-            activity, self._order(order, fields), summary, patience, options.UNTIL_FINAL
-        )
+        crossing = self._order(
+            order, fields
+        )  # it is the activity that writes `removing`, right before the command
+        self.enter(Phase.REMOVING)
+        return await self._execute(activity, crossing, summary, patience, options.UNTIL_FINAL)
 
     def undo_with(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> None:
         """Register a compensation, before the step that it undoes."""

@@ -10,6 +10,7 @@ import typer
 
 from replace_etcd.cli import lab, replacement
 from replace_etcd.cli.demo import demo
+from replace_etcd.leaving import leave_with
 
 app = typer.Typer(
     name="replace-etcd",
@@ -26,4 +27,4 @@ app.add_typer(lab.app, name="lab")
 
 def main() -> None:
     """The entry point of the script `replace-etcd`."""
-    app()
+    leave_with(app)

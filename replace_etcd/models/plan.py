@@ -87,7 +87,6 @@ class Pins(Message):
     node: str
     node_uid: str
     node_hostname: str
-    node_was_unschedulable: bool
     pdb: str
     pdb_uid: str | None
     pdb_mode: str

@@ -24,6 +24,7 @@ class Record(Message):
     generation: int
     phase: Phase
     attempt: str = ""
+    attempt_number: int = 1
     until: datetime
     started_at: datetime
     updated_at: datetime

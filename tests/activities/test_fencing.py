@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from activities.etcd_members import EtcdMemberActivities
 from activities.fencing import Attempt
 from activities.node import NodeActivities
 from activities.replacement_record import RecordActivities
@@ -91,6 +92,65 @@ async def test_the_phase_is_written_before_the_change_that_it_announces(bench: B
         assert record.phase is Phase.REMOVING
 
     await in_an_activity(announce)
+
+
+async def test_settling_a_removal_is_idempotent_and_keeps_the_phase(bench: Bench) -> None:
+    """A first attempt whose answer was lost must not make the second one forget the removal."""
+    await bench.claim()
+    await write(bench, phase=Phase.REMOVING)
+    members = EtcdMemberActivities(bench.tools)
+    order = bench.order(Order, Phase.DRAINING)
+    for _ in range(2):
+        assert (await bench.run(members.settle_removal, order)).may_be_sent
+    assert (await read(bench))[1].phase is Phase.REMOVING
+
+
+async def test_without_the_record_a_removal_may_have_been_sent(bench: Bench) -> None:
+    order = bench.order(Order, Phase.REMOVING)
+    assert (await bench.run(EtcdMemberActivities(bench.tools).settle_removal, order)).may_be_sent
+
+
+async def test_no_order_lowers_the_phase_past_the_removal(bench: Bench) -> None:
+    await bench.claim()
+    await write(bench, phase=Phase.REMOVING)
+    await bench.run(NodeActivities(bench.tools).cordon_node, bench.order(Order, Phase.DRAINING))
+    assert (await read(bench))[1].phase is Phase.REMOVING
+
+
+async def test_a_reset_to_before_the_removal_does_not_forget_it(bench: Bench) -> None:
+    await bench.claim()
+    await write(bench, phase=Phase.CLEANING)
+    reset = Order(pins=bench.pins, fence=bench.fence(9, Phase.DRAINING, run_id="the-reset"))
+    with pytest.raises(LockLost):
+        await bench.run(NodeActivities(bench.tools).cordon_node, reset)
+
+
+async def test_an_older_attempt_does_not_take_the_record_from_a_newer_one(bench: Bench) -> None:
+    await bench.claim()
+    order = bench.order(Order)
+    newer = {"attempt": "the-newer", "attempt_number": 2, "generation": order.fence.generation}
+    await write(bench, until=now() - timedelta(seconds=1), **newer)
+    with pytest.raises(LockLost, match="is late"):
+        await bench.run(NodeActivities(bench.tools).cordon_node, order)
+
+
+async def test_the_node_is_given_back_where_the_namespace_is_gone(bench: Bench) -> None:
+    await bench.claim()
+    node = NodeActivities(bench.tools)
+    await bench.run(node.cordon_node, bench.order(Order))
+    bench.pins = bench.pins.model_copy(update={"user_cluster": "no-such-namespace"})
+    holder = {
+        "op": "add",
+        "path": "/metadata/annotations/replace-etcd~1cordon.no-such-namespace",
+        "value": "cordoned",
+    }
+    found = await bench.cluster.get(NODE, bench.pins.node)
+    assert found is not None
+    mine = next(key for key in found["metadata"]["annotations"] if key.startswith("replace-etcd/"))
+    gone = {"op": "remove", "path": f"/metadata/annotations/{mine.replace('/', '~1')}"}
+    await bench.cluster.patch(NODE, bench.pins.node, None, [holder, gone])
+    await bench.run(node.uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
+    assert not await is_cordoned(bench)
 
 
 async def test_a_second_replacement_cannot_claim_the_record(bench: Bench) -> None:

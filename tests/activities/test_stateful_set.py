@@ -2,12 +2,13 @@
 
 import pytest
 
-from activities.stateful_set import StatefulSetActivities, flag_of, must_stand
-from replace_etcd.cluster import STATEFUL_SET
+from activities.stateful_set import StatefulSetActivities, flag_in_pod, flag_of, must_stand
+from replace_etcd.cluster import POD, STATEFUL_SET
 from replace_etcd.errors import Invalid, LockLost, Moved
 from replace_etcd.models.orders import Order
 from replace_etcd.models.result import Phase
 from tests.activities.conftest import Bench
+from tests.lab.world import World
 
 NEW, EXISTING = "--initial-cluster-state=new", "--initial-cluster-state=existing"
 
@@ -92,3 +93,30 @@ async def test_a_stateful_set_that_was_made_anew_makes_the_compensation_moot(ben
     activities = StatefulSetActivities(bench.tools)
     done = await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
     assert done.note.startswith("moot")
+
+
+async def test_where_nothing_would_bring_the_pod_back_replacing_it_is_moot(bench: Bench) -> None:
+    await bench.claim()
+    await edit(bench, "/spec/replicas", 1)  # the failed replica is kube-etcd-1
+    activities = StatefulSetActivities(bench.tools)
+    done = await bench.run(activities.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
+    assert done.note.startswith("moot")
+
+
+async def test_a_survivor_that_was_re_created_is_not_restarted_by_the_rollback(
+    bench: Bench, world: World
+) -> None:
+    """It carries `existing`: with the strategy back, the controller would restart it while a member is down."""
+    await bench.claim()
+    activities = StatefulSetActivities(bench.tools)
+    await world.until_pods(lambda pods: "kube-etcd-0" in pods)
+    await bench.run(activities.join_existing_on_delete, bench.order(Order))
+    pod = await bench.cluster.get(POD, "kube-etcd-0", bench.pins.user_cluster)
+    assert pod is not None
+    await bench.cluster.delete(
+        POD, "kube-etcd-0", bench.pins.user_cluster, uid=pod["metadata"]["uid"], grace=0
+    )
+    await world.until_pods(lambda pods: flag_in_pod(pods.get("kube-etcd-0", {}), bench.pins) == EXISTING)
+    done = await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
+    assert await state(bench) == (NEW, {"type": "OnDelete"})
+    assert "kube-etcd-0" in done.left[0]

@@ -57,14 +57,15 @@ async def test_a_wrong_setting_is_named() -> None:
     assert "REPLACE_ETCD_EVICTION_GRACE_SECONDS" in words
 
 
-@pytest.mark.parametrize("kubeconfig", ["missing", "unreachable"])
+@pytest.mark.parametrize("kubeconfig", ["none", "missing", "unreachable"])
 async def test_without_an_admin_cluster_it_says_so(tmp_path: Path, kubeconfig: str) -> None:
     path = tmp_path / "kubeconfig"
     if kubeconfig == "unreachable":
         path.write_text(UNREACHABLE)
+    named = {} if kubeconfig == "none" else {"KUBECONFIG": str(path)}
     async with running_temporal(tmp_path) as temporal:
-        words = await last_words(await start(TEMPORAL_ADDRESS=temporal.address, KUBECONFIG=str(path)))
-    assert str(path) in words if kubeconfig == "missing" else "no answer" in words
+        words = await last_words(await start(TEMPORAL_ADDRESS=temporal.address, **named))
+    assert {"none": "set KUBECONFIG", "missing": str(path), "unreachable": "no answer"}[kubeconfig] in words
 
 
 @pytest.mark.parametrize("control_plane", ["simulated"], indirect=True)

@@ -57,7 +57,6 @@ PINS = Pins(
     node="node-2",
     node_uid="uid-node",
     node_hostname="node-2",
-    node_was_unschedulable=False,
     pdb="kube-etcd-pdb",
     pdb_uid="uid-pdb",
     pdb_mode="delete",

@@ -22,6 +22,7 @@ async def test_nothing_changes_before_somebody_approves(stage: Stage) -> None:
     progress = await waiting(handle)
     assert stage.script.calls == ["preflight"]
     assert progress.choices == ["approve", "decline"]
+    assert progress.deadline is not None
     await handle.execute_update("approve", {"approver": "ann", "comment": "go"})
     result = await handle.result()
     assert (result.outcome, result.approved_by) == (Outcome.REPLACED, "ann")
