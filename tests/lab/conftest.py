@@ -42,13 +42,20 @@ def control_plane(
 
 
 def make_control_plane(
-    kind: str, directory: Path, pki: AdminPki, node_grace: int | None = None
+    kind: str,
+    directory: Path,
+    pki: AdminPki,
+    *,
+    node_grace: int | None = None,
+    audit_log: Path | None = None,
 ) -> RealControlPlane | SimulatedControlPlane:
     """Make a control plane of either kind, not started; `node_grace` shortens its patience with silent nodes."""
     if kind == "simulated":
-        return SimulatedControlPlane(directory, pki, node_grace=node_grace or NODE_GRACE)
+        grace = node_grace or NODE_GRACE
+        return SimulatedControlPlane(directory, pki, node_grace=grace, audit_log=audit_log)
     impatient = (f"--node-monitor-grace-period={node_grace}s", "--node-monitor-period=1s")
-    return RealControlPlane(directory, pki, controller_options=impatient if node_grace else ())
+    options = impatient if node_grace else ()
+    return RealControlPlane(directory, pki, controller_options=options, audit_log=audit_log)
 
 
 @contextmanager
@@ -56,7 +63,7 @@ def run_control_plane(
     kind: str, directory: Path, pki: AdminPki, *, node_grace: int | None = None
 ) -> Iterator[ControlPlane]:
     """Run a control plane in a loop of its own: the tests' loops come and go."""
-    made = make_control_plane(kind, directory, pki, node_grace)
+    made = make_control_plane(kind, directory, pki, node_grace=node_grace)
     with asyncio.Runner() as runner:
         runner.run(made.start())
         try:
