@@ -18,11 +18,8 @@ from lab.runner import running_lab
 from tests.lab.nodes import pods
 from tests.lab.nodes.waiting import until
 
-pytestmark = [
-    pytest.mark.timeout(180),
-    pytest.mark.needs("namespaces"),
-    pytest.mark.parametrize("kind", KINDS),
-]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.needs("namespaces")]
+REAL = pytest.mark.needs("kubernetes")
 
 
 @pytest.fixture
