@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = 0.2
 
 
-class Controller:
+class Controller(ABC):
     """One control loop; subclasses say which changes concern which keys, and what to do about a key."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -31,13 +32,13 @@ class Controller:
         self._wake = asyncio.Event()
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
 
+    @abstractmethod
     def keys(self, change: Change) -> Iterable[Hashable]:
         """Return the keys to look at because of a change."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sync(self, key: Any) -> float | None:
         """Look at a key and do what is needed; return after how many seconds to look again, if at all."""
-        raise NotImplementedError
 
     def enqueue(self, key: Hashable) -> None:
         """Look at a key soon."""
