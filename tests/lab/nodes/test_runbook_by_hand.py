@@ -27,6 +27,9 @@ REAL = pytest.mark.needs("kubernetes")
 """The two control planes take turns: what differs between them is the business of tests/lab."""
 
 
+TRIES = 4
+
+
 @asynccontextmanager
 async def operation(
     kind: str,
@@ -94,16 +97,31 @@ async def test_the_order_of_the_contract_restarts_no_healthy_member(
 async def test_as_written_under_ordered_ready_it_loses_the_quorum(
     kind: str, tmp_path: Path, replica: str
 ) -> None:
-    """A healthy member is deleted and never re-created: writes stop for good."""
-    async with operation(kind, tmp_path, replica) as (lab, person):
+    """A healthy member is deleted and never re-created: writes stop for good.
+
+    It happens where the wiped pod is seen Ready before it finds itself removed: a race of about a second, which a
+    busy machine may decide otherwise, as may a cluster. So it has some tries.
+    """
+    for number in range(TRIES):
+        if await loses_the_quorum(kind, tmp_path / str(number), replica):
+            return
+    raise AssertionError(f"the quorum was kept {TRIES} times in a row")
+
+
+async def loses_the_quorum(kind: str, directory: Path, replica: str) -> bool:
+    """Do it as it is written; False where the replica crash-loops and the others serve on."""
+    async with operation(kind, directory, replica) as (lab, person):
         await person.as_it_is_written()
-        await until_status(lab, lambda status: gap(status) > 8)
+        await until_status(lab, lambda status: gap(status) > 8 or restarts(status, replica) >= 6)
         status, report = await lab.status(), await lab.report()
+    if gap(status) <= 8:
+        return False
     lost = set(REPLICAS) - {pod.name for pod in status.pods}
     assert lost
     assert replica not in lost
     assert lost <= set(report.judgement.restarted)
     assert status.leader is None
+    return True
 
 
 @pytest.mark.parametrize("kind", ["simulated"])
