@@ -106,11 +106,13 @@ class Drain:
         try:
             eviction = await self._tools.cluster.evict(row.namespace, row.name, uid=row.uid)
         except ClusterError as error:
+            self._attempt.settled()
             if error.status == 409:  # another pod has the name by now: the one that was to go is gone
                 return ""
             if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
                 return f"{row.namespace}/{row.name}: its namespace is being deleted"
             raise
+        self._attempt.settled()
         return "" if eviction.admitted else f"{row.namespace}/{row.name}: {eviction.reason}"
 
     async def _gone(self, row: DrainedPod) -> None:

@@ -43,14 +43,18 @@ class Attempt:
         self._until = datetime.now(UTC)
         self._namespace_is_gone = False
         self._one_at_a_time = asyncio.Lock()
+        self._under_way = 0
 
     async def hold(self, phase: Phase | None = None) -> None:
         """Ask right before a change: `LockLost` where another order has the record.
+
+        The change counts as under way until `settled` says that its answer has come.
 
         With `phase`, write that phase first: it is how `removing` stands in the record before the command is sent.
         """
         if self._namespace_is_gone:
             return
+        self._under_way += 1
         async with self._one_at_a_time:
             while True:
                 config_map, record = await self.read()
@@ -59,6 +63,15 @@ class Attempt:
                 if enough and (phase is None or record.phase is phase):
                     return
                 await self._write(config_map, record.model_copy(update={"phase": phase or record.phase}))
+
+    def settled(self) -> None:
+        """The answer to a change has come: for steps that wait for long between changes, and may be stopped there."""
+        self._under_way -= 1
+
+    @property
+    def nothing_under_way(self) -> bool:
+        """Whether no change of this attempt can still take effect."""
+        return not self._under_way
 
     async def begin(self, *, keep_phase: bool = False) -> Record | None:
         """Take the record, after the time of whoever held it before; returns the record as it was found.
@@ -194,7 +207,11 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
     await attempt.begin()
     try:
         yield attempt
-    except (OutcomeUnknown, Unreachable, TimeoutError, asyncio.CancelledError):
+    except asyncio.CancelledError:
+        if attempt.nothing_under_way:
+            await attempt.end()
+        raise
+    except (OutcomeUnknown, Unreachable, TimeoutError):
         raise
     except Exception:
         await attempt.end()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from activities.etcd_members import EtcdMemberActivities
-from activities.fencing import Attempt
+from activities.fencing import Attempt, fenced
 from activities.node import NodeActivities
 from activities.replacement_record import RecordActivities
 from activities.step import TemporalIdentity, Toolbox
@@ -212,3 +212,23 @@ async def in_an_activity(block: object) -> None:
     from temporalio.testing import ActivityEnvironment  # noqa: PLC0415
 
     await asyncio.wait_for(ActivityEnvironment().run(block), 60)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_step_that_is_stopped_between_its_changes_gives_the_record_up_at_once(
+    bench: Bench, answered: bool
+) -> None:
+    """One whose last change has no answer yet keeps it, until that change can take effect no more."""
+    await bench.claim()
+
+    async def stopped() -> None:
+        async with fenced(bench.tools, bench.order(Order)) as attempt:
+            await attempt.hold()
+            if answered:
+                attempt.settled()
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await in_an_activity(stopped)
+    _, record = await read(bench)
+    assert (record.until <= now()) is answered

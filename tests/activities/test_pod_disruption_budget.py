@@ -82,9 +82,8 @@ async def test_it_comes_back_where_nothing_stands_in_its_place(bench: Bench) -> 
 
 async def test_a_budget_that_changed_since_the_backup_is_not_deleted(bench: Bench) -> None:
     activities, backup = await with_budget(bench)
-    found = await budget(bench)
-    assert found is not None
-    await bench.cluster.replace(PDB, found | {"spec": found["spec"] | {"minAvailable": 1}})
+    edit = {"op": "replace", "path": "/spec/minAvailable", "value": 1}
+    await bench.cluster.patch(PDB, "kube-etcd-pdb", bench.pins.user_cluster, [edit])
     with pytest.raises(Moved, match="has changed"):
         await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
     assert await budget(bench) is not None
