@@ -7,7 +7,7 @@ the text of an error. `remove_member` is the point of no return.
 import asyncio
 from collections.abc import Callable
 
-from activities.fencing import PAST_THE_REMOVAL, Attempt, fenced
+from activities.fencing import Attempt, fenced
 from activities.node import must_be_cordoned, must_be_unscheduled
 from activities.stateful_set import flag_in_pod, must_stand
 from activities.step import Toolbox, step, tell
@@ -34,8 +34,8 @@ from replace_etcd.models.orders import (
     Order,
     RemovalSettled,
 )
+from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
 from replace_etcd.models.plan import Member, Pins
-from replace_etcd.models.result import Phase
 from replace_etcd.pod_template import is_ready
 
 POLL_SECONDS = 0.2
@@ -64,7 +64,7 @@ class EtcdMemberActivities:
             found = await attempt.begin()
         except Moved as error:  # the record is gone, and with it any sign of an earlier attempt
             raise OutcomeUnknown(str(error)) from error
-        sent_before = found is not None and found.phase is Phase.REMOVING
+        sent_before = found is not None and found.furthest is Phase.REMOVING
         members = await self._survivors.members(pins)
         if not _listed(members, pins.member_id):
             # It is removed, whoever did it: from here on there is no way back.
@@ -114,7 +114,7 @@ class EtcdMemberActivities:
         attempt = Attempt(self._tools, order)
         found = await attempt.begin(keep_phase=True)
         await attempt.end()
-        return RemovalSettled(may_be_sent=found is None or found.phase in PAST_THE_REMOVAL)
+        return RemovalSettled(may_be_sent=found is None or found.furthest in PAST_THE_REMOVAL)
 
     @step
     async def add_member(self, order: Order) -> MemberAdded:
@@ -128,6 +128,7 @@ class EtcdMemberActivities:
                 members = await self._survivors.members(pins)
                 added = _successor(members, pins)
                 if added is not None:
+                    await attempt.write_down(new_member_id=added.id)
                     return MemberAdded(member_id=added.id, members=members, note=_kind(added))
                 await attempt.hold()
                 answer = await self._run_in_survivor(pins, self._add_command(pins))

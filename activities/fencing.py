@@ -15,22 +15,16 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 
 from activities.step import Toolbox, tell
+from replace_etcd.by_hand import instructions
 from replace_etcd.cluster import CONFIG_MAP, Object
 from replace_etcd.errors import ClusterError, Conflict, LockLost, Moved, OutcomeUnknown, Unreachable
 from replace_etcd.models.orders import Order
+from replace_etcd.models.phase import BEFORE_THE_REMOVAL, PAST_THE_REMOVAL, Phase, further
 from replace_etcd.models.record import Record
-from replace_etcd.models.result import Phase
 
 LEASE = timedelta(seconds=30)
 # A change is sent only with this much of the lease left: more than the time limit of any one request.
 LEFT_FOR_A_CHANGE = timedelta(seconds=18)
-
-# A forward step that finds the record gone gives up, and its compensations write it again.
-BEFORE_THE_REMOVAL = (Phase.PREFLIGHT, Phase.PROTECTING, Phase.DRAINING, Phase.SNAPSHOTTING)
-PAST_THE_REMOVAL = (
-    *(Phase.REMOVING, Phase.CLEANING, Phase.ADDING, Phase.REJOINING),
-    *(Phase.RESTORING, Phase.VERIFYING, Phase.HELD),
-)
 
 
 class Attempt:
@@ -50,7 +44,8 @@ class Attempt:
 
         The change counts as under way until `settled` says that its answer has come.
 
-        With `phase`, write that phase first: it is how `removing` stands in the record before the command is sent.
+        With `phase`, write that phase first: it is how `removing` stands in the record before the command is sent,
+        and how it goes again where the command certainly never started.
         """
         if self._namespace_is_gone:
             return
@@ -62,7 +57,15 @@ class Attempt:
                 enough = self._until - datetime.now(UTC) >= LEFT_FOR_A_CHANGE
                 if enough and (phase is None or record.phase is phase):
                     return
-                await self._write(config_map, record.model_copy(update={"phase": phase or record.phase}))
+                changes = {} if phase is None else {"phase": phase, "furthest": phase}
+                await self._write(config_map, record.model_copy(update=changes))
+
+    async def write_down(self, **fields: object) -> None:
+        """Let the record say something that whoever goes on, or puts things back, has to know."""
+        async with self._one_at_a_time:
+            config_map, record = await self.read()
+            self._must_be_ours(record)
+            await self._write(config_map, record.model_copy(update=fields))
 
     def settled(self) -> None:
         """The answer to a change has come: for steps that wait for long between changes, and may be stopped there."""
@@ -85,7 +88,7 @@ class Attempt:
                 self._namespace_is_gone = True
                 return None
             self._must_not_be_late(record)
-            await _wait_out(record)
+            await wait_out(record)
             claim = self._claim(record) | ({"phase": record.phase} if keep_phase else {})
             with suppress(Conflict):
                 await self._write(config_map, record.model_copy(update=claim))
@@ -110,13 +113,14 @@ class Attempt:
     def _claim(self, record: Record) -> dict[str, object]:
         """What this attempt writes; no order lowers a phase past the removal to one before it."""
         fence = self._order.fence
-        kept = record.phase in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
+        kept = record.furthest in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
         return {
             "attempt": self.token,
             "attempt_number": activity.info().attempt,
             "generation": fence.generation,
             "run_id": fence.run_id,
             "phase": record.phase if kept else fence.phase,
+            "furthest": further(record.furthest, fence.phase),
         }
 
     def _must_be_ours(self, record: Record) -> None:
@@ -134,7 +138,7 @@ class Attempt:
         if record.run_id == fence.run_id:
             late = (record.generation, record.attempt_number) > (fence.generation, info.attempt)
         else:  # one of the two runs is a reset of the other: the later order counts, but never undoes a removal
-            forgets = record.phase in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
+            forgets = record.furthest in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
             late = forgets or info.scheduled_time < record.updated_at
         if late:
             raise LockLost(
@@ -164,7 +168,9 @@ class Attempt:
         now = datetime.now(UTC)
         self._until = until or now + LEASE
         written = record.model_copy(update={"until": self._until, "updated_at": now})
-        await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": written.to_data()})
+        await self._tools.cluster.replace(
+            CONFIG_MAP, config_map | {"data": record_data(self._tools, written)}
+        )
 
 
 class _NamespaceIsGone(Exception):
@@ -182,19 +188,27 @@ def new_record(tools: Toolbox, order: Order) -> Object:
         run_id=fence.run_id,
         generation=fence.generation,
         phase=fence.phase,
+        furthest=further(Phase.PREFLIGHT, fence.phase),
         until=now,
         started_at=now,
         updated_at=now,
         replica=pins.replica,
         node=pins.node,
         member_id=pins.member_id,
+        pins=pins,
+        heir_of=fence.heir_of,
     )
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": tools.settings.record, "namespace": pins.user_cluster},
-        "data": record.to_data(),
+        "data": record_data(tools, record),
     }
+
+
+def record_data(tools: Toolbox, record: Record) -> dict[str, str]:
+    """The data of the ConfigMap: the record, and the words for a person that go with its phase."""
+    return record.model_copy(update={"by_hand": instructions(record, tools.settings)}).to_data()
 
 
 @asynccontextmanager
@@ -219,7 +233,7 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
     await attempt.end()
 
 
-async def _wait_out(record: Record) -> None:
+async def wait_out(record: Record) -> None:
     """Wait until no attempt that held the record can act any more; nothing announces that, so it sleeps."""
     while (left := (record.until - datetime.now(UTC)).total_seconds()) > 0:
         tell(f"waiting {left:.0f} s until no earlier attempt can act any more")

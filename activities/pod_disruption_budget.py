@@ -5,6 +5,7 @@ Where the runbook leaves the survivors without a budget from its second step to 
 that is Ready counts as healthy, and the original would then admit the eviction of a survivor.
 """
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,12 +16,15 @@ from activities.stateful_set import read_stateful_set
 from activities.step import Toolbox, step
 from replace_etcd.cluster import PDB, Kind, Object, Patch
 from replace_etcd.errors import Conflict, Forbidden, Moved, NotYet
-from replace_etcd.models.orders import BackedUp, Backup, Done, Left, Order, PdbOrder
+from replace_etcd.models.orders import BackedUp, Done, Left, Order, PdbOrder
+from replace_etcd.models.plan import Backup
 
 # What a server sets, and refuses or ignores in a POST (a backup that kept resourceVersion cannot be created).
 SERVER_FIELDS = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
 TRIES = 8
 TEMPORARY = "replace-etcd/temporary-budget-of"
+INSTEAD_OF = "replace-etcd/instead-of"  # the spec that it had: to be put back even where the record is lost
+MARKS = (TEMPORARY, INSTEAD_OF)
 
 
 class PodDisruptionBudgetActivities:
@@ -31,14 +35,21 @@ class PodDisruptionBudgetActivities:
 
     @step
     async def back_up_pod_disruption_budget(self, order: Order) -> BackedUp:
-        """Read the budget, without the fields that a server sets; read-only, so idempotent by nature."""
-        budget = await self._read(order)
-        uid = budget["metadata"]["uid"] if budget else None
-        if uid != order.pins.pdb_uid:
-            raise Moved(f"the budget {order.pins.pdb} is another one than in the plan: uid {uid}")
-        if budget is None:
-            return BackedUp(backup=Backup(), note="there is none")
-        return BackedUp(backup=Backup(manifest=cleaned(budget)), note=f"{budget['spec']}")
+        """Read the budget, without the fields that a server sets, and keep it in the record too.
+
+        Where an earlier run, whose record this one took over, has taken it away, its backup counts.
+        """
+        async with fenced(self._tools, order) as attempt:
+            budget = await self._read(order)
+            uid = budget["metadata"]["uid"] if budget else None
+            if uid != order.pins.pdb_uid:
+                raise Moved(f"the budget {order.pins.pdb} is another one than in the plan: uid {uid}")
+            _, record = await attempt.read()
+            backup = _backup(budget, record.backup)
+            await attempt.write_down(backup=backup)
+        return BackedUp(
+            backup=backup, note=f"{backup.manifest['spec']}" if backup.manifest else "there is none"
+        )
 
     @step
     async def delete_pod_disruption_budget(self, order: PdbOrder) -> Done:
@@ -139,7 +150,7 @@ class PodDisruptionBudgetActivities:
             base = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
             base["metadata"] = {"name": order.pins.pdb, "namespace": order.pins.user_cluster}
             selector = (await read_stateful_set(self._tools, order.pins))["spec"]["selector"]
-        annotations = {**(base["metadata"].get("annotations") or {}), TEMPORARY: order.fence.workflow_id}
+        annotations = {**(base["metadata"].get("annotations") or {}), **_marks(order)}
         metadata = base["metadata"] | {"annotations": annotations}
         return base | {"metadata": metadata, "spec": _strict_spec(selector)}
 
@@ -158,8 +169,30 @@ def cleaned(budget: Object) -> Object:
     }
 
 
+def _backup(budget: Object | None, recorded: Backup | None) -> Backup:
+    """What is to come back: the budget that stands, unless it is a temporary one, or gone, of an earlier run."""
+    if budget is not None and not _is_temporary(budget):
+        return Backup(manifest=cleaned(budget))
+    if recorded is not None:
+        return recorded
+    spec = (budget["metadata"]["annotations"] if budget else {}).get(INSTEAD_OF)
+    if budget is None or spec is None:
+        return Backup()
+    manifest = cleaned(budget) | {"spec": json.loads(spec)}
+    annotations = {k: v for k, v in budget["metadata"]["annotations"].items() if k not in MARKS}
+    return Backup(manifest=manifest | {"metadata": manifest["metadata"] | {"annotations": annotations}})
+
+
+def _marks(order: PdbOrder) -> dict[str, str]:
+    """The annotations of a temporary budget."""
+    backup = order.backup.manifest
+    return {TEMPORARY: order.fence.workflow_id} | ({INSTEAD_OF: json.dumps(backup["spec"])} if backup else {})
+
+
 def _must_be_unchanged(budget: Object, order: PdbOrder) -> bool:
     backup = order.backup.manifest
+    if _is_temporary(budget):  # of an earlier run, whose eviction it would block
+        return True
     if backup is None or budget["spec"] != backup["spec"] or budget["metadata"]["uid"] != order.pins.pdb_uid:
         raise Moved(f"the budget {order.pins.pdb} has changed since it was backed up")
     return True
@@ -170,7 +203,7 @@ def _stricter(budget: Object, order: PdbOrder) -> Patch:
     backup = order.backup.manifest
     if _is_temporary(budget) or backup is None or budget["spec"] != backup["spec"]:
         return []
-    annotations = {**(budget["metadata"].get("annotations") or {}), TEMPORARY: order.fence.workflow_id}
+    annotations = {**(budget["metadata"].get("annotations") or {}), **_marks(order)}
     return [
         _put("/metadata/annotations", annotations),
         _put("/spec", _strict_spec(budget["spec"]["selector"])),

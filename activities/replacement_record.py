@@ -4,7 +4,7 @@
 `close_replacement_record` by the fence.
 """
 
-from activities.fencing import Attempt, fenced, new_record
+from activities.fencing import Attempt, fenced, new_record, record_data, wait_out
 from activities.step import Toolbox, step
 from replace_etcd.cluster import CONFIG_MAP, Object
 from replace_etcd.errors import Conflict, LockLost
@@ -20,12 +20,15 @@ class RecordActivities:
 
     @step
     async def claim_replacement_record(self, order: Order) -> Done:
-        """Create the record, or find that it is ours; `LockLost` where another replacement is under way."""
+        """Create the record, or find that it is ours, or take over the one of a run that the plan names.
+
+        `LockLost` where another replacement has it: nothing was changed.
+        """
         manifest = new_record(self._tools, order)
         try:
             await self._tools.cluster.create(CONFIG_MAP, manifest, order.pins.user_cluster)
         except Conflict:
-            return await self._take_over(order, manifest)
+            return await self._find_or_take_over(order, manifest)
         return Done(note=f"ConfigMap {order.pins.user_cluster}/{self._tools.settings.record} created")
 
     @step
@@ -35,7 +38,9 @@ class RecordActivities:
             await attempt.hold()
             config_map, record = await self._read(order)
             closed = record.model_copy(update={"outcome": order.outcome, "reason": order.reason})
-            await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": closed.to_data()})
+            await self._tools.cluster.replace(
+                CONFIG_MAP, config_map | {"data": record_data(self._tools, closed)}
+            )
         return Done(note=order.reason)
 
     @step
@@ -59,18 +64,22 @@ class RecordActivities:
         )
         return Done()
 
-    async def _take_over(self, order: Order, manifest: Object) -> Done:
-        config_map, record = await self._read(order)
+    async def _find_or_take_over(self, order: Order, manifest: Object) -> Done:
         wanted = Record.from_data(manifest["data"])
+        config_map, record = await self._read(order)
         if record.chain == wanted.chain:
             return Done(note="the record is this replacement's already")
-        if record.outcome is None:
+        if record.first_run_id not in order.fence.heir_of:
             raise LockLost(
                 f"another replacement is under way: {record.workflow_id} is {record.phase.value} since "
                 f"{record.updated_at:%Y-%m-%d %H:%M:%S} UTC (ConfigMap {self._tools.settings.record})"
             )
-        await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": manifest["data"]})
-        return Done(note=f"taken over from {record.workflow_id}, which ended {record.outcome.value}")
+        await wait_out(record)  # its newest attempt may still be alive
+        kept = record.model_dump(include={"furthest", "backup", "new_member_id"})
+        inherited = Record.model_validate(wanted.model_dump() | kept)
+        data = record_data(self._tools, inherited)
+        await self._tools.cluster.replace(CONFIG_MAP, config_map | {"data": data})
+        return Done(note=f"taken over from {record.workflow_id}, run {record.first_run_id}")
 
     async def _read(self, order: Order) -> tuple[Object, Record]:
         name = self._tools.settings.record

@@ -14,10 +14,10 @@ from temporalio.exceptions import ApplicationError
 from workflows.saga import Saga
 
 with workflow.unsafe.imports_passed_through():
-    from replace_etcd.models.orders import Backup
-    from replace_etcd.models.plan import Member, Plan
+    from replace_etcd.models.phase import Phase
+    from replace_etcd.models.plan import Backup, Member, Plan
     from replace_etcd.models.request import Approval, ReplacementRequest
-    from replace_etcd.models.result import Outcome, Phase, Progress, ReplacementResult
+    from replace_etcd.models.result import Outcome, Progress, ReplacementResult
     from replace_etcd.narration import details, invalid_input
     from replace_etcd.search_attributes import (
         FAILED_REPLICA,

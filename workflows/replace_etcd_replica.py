@@ -32,9 +32,10 @@ with workflow.unsafe.imports_passed_through():
         UtilityPodOrder,
         UtilityPodReady,
     )
+    from replace_etcd.models.phase import Phase
     from replace_etcd.models.plan import Pins
     from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
-    from replace_etcd.models.result import Outcome, Phase, ReplacementResult
+    from replace_etcd.models.result import Outcome, ReplacementResult
     from replace_etcd.narration import refusal
     from replace_etcd.search_attributes import (
         FAILED_REPLICA,

@@ -17,9 +17,10 @@ from workflows import options
 
 with workflow.unsafe.imports_passed_through():
     from replace_etcd.models.orders import Done, Fence, Left
+    from replace_etcd.models.phase import Phase
     from replace_etcd.models.plan import Pins
     from replace_etcd.models.request import Limits
-    from replace_etcd.models.result import Phase, Step
+    from replace_etcd.models.result import Step
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 - an order
 R = TypeVar("R", bound=Done)

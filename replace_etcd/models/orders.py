@@ -1,11 +1,11 @@
 """What the workflow hands to an activity, and what an activity hands back."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from replace_etcd.models import Message
-from replace_etcd.models.plan import Member, Pins, Plan
-from replace_etcd.models.result import Outcome, Phase
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.plan import Backup, Member, Pins, Plan
+from replace_etcd.models.result import Outcome, Snapshot
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -13,7 +13,8 @@ LONG_AGO = datetime.fromtimestamp(0, UTC)
 class Fence(Message):
     """Which run gives an order, and the order's number: a late attempt of an earlier one must not act.
 
-    `generation` grows with every order of a run; `first_run_id` outlives a reset of the workflow.
+    `generation` grows with every order of a run; `first_run_id` outlives a reset of the workflow. `heir_of` are
+    the first runs of those whose record this run has taken over: what they left is this run's.
     """
 
     workflow_id: str
@@ -21,6 +22,7 @@ class Fence(Message):
     run_id: str
     generation: int
     phase: Phase
+    heir_of: list[str] = []
 
 
 class Order(Message):
@@ -30,16 +32,17 @@ class Order(Message):
     fence: Fence
 
 
-class Backup(Message):
-    """A PodDisruptionBudget without the fields that a server sets; None where there was none."""
-
-    manifest: dict[str, Any] | None = None
-
-
 class PdbOrder(Order):
     """The input of the steps that need the backup of the PodDisruptionBudget."""
 
     backup: Backup
+
+
+class SnapshotOrder(Order):
+    """The input of the snapshot; `required` where one that cannot be kept stops the run."""
+
+    utility_uid: str
+    required: bool = False
 
 
 class DrainOrder(Order):
@@ -58,9 +61,18 @@ class UtilityPodOrder(Order):
 
 
 class NewMemberOrder(Order):
-    """The input of the steps that wait for the new member."""
+    """The input of the steps that wait for the new member, `patience_seconds` without progress at most."""
 
     new_member_id: str
+    patience_seconds: float = 1800.0
+
+
+class NodeDownOrder(Order):
+    """The input of the deletion of a pod whose node somebody has confirmed to be off."""
+
+    by: str
+    reason: str
+    node_lease: str
 
 
 class Done(Message):
@@ -107,6 +119,18 @@ class RemovalSettled(Done):
     """Whether a removal that failed may have been sent."""
 
     may_be_sent: bool
+
+
+class SnapshotTaken(Done):
+    """The snapshot, or None where the step was skipped (the note says why)."""
+
+    snapshot: Snapshot | None = None
+
+
+class NodeTaken(Done):
+    """Whether the node had to be waited for: then the world may have moved."""
+
+    waited: bool = False
 
 
 class Left(Done):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from replace_etcd.models import Message
+from replace_etcd.models.phase import Phase
 
 
 class Verdict(StrEnum):
@@ -49,6 +50,7 @@ class Survivor(Message):
     pod: str
     pod_uid: str
     member_id: str
+    client_urls: list[str] = []
 
 
 class FlagPlace(Message):
@@ -57,6 +59,12 @@ class FlagPlace(Message):
     pointer: str
     original: str
     existing: str
+
+
+class Backup(Message):
+    """A PodDisruptionBudget without the fields that a server sets; None where there was none."""
+
+    manifest: dict[str, Any] | None = None
 
 
 class Pins(Message):
@@ -87,6 +95,8 @@ class Pins(Message):
     node: str
     node_uid: str
     node_hostname: str
+    node_ready: bool = True
+    volume_can_move: bool = False
     pdb: str
     pdb_uid: str | None
     pdb_mode: str
@@ -103,6 +113,21 @@ class DrainedPod(Message):
     reason: str = ""
 
 
+class Resume(Message):
+    """Where an unfinished replacement, or a runbook that a person left half done, goes on.
+
+    `step` is where the steps begin: `protecting` (nothing is removed yet), `cleaning` (the member is removed),
+    `adding` (its directory is clean, or the new member is listed) or `restoring` (the new member is a voter).
+    `heir_of` are the first runs whose record is taken over: what they left is this run's to put back.
+    """
+
+    step: Phase
+    why: str
+    backup: Backup | None = None
+    new_member_id: str | None = None
+    heir_of: list[str] = []
+
+
 class Plan(Message):
     """The read-only plan: what would be done to which object, and what stands against it."""
 
@@ -111,6 +136,7 @@ class Plan(Message):
     drained: list[DrainedPod] = []
     pins: Pins | None = None
     members: list[Member] = []
+    resume: Resume | None = None
     made_at: datetime
 
     @property

@@ -7,14 +7,20 @@ from datetime import datetime
 from typing import Self
 
 from replace_etcd.models import Message
-from replace_etcd.models.result import Outcome, Phase
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.plan import Backup, Pins
+from replace_etcd.models.result import Outcome
 
 RECORD = "record.json"
 BY_HAND = "what-to-do-by-hand.txt"
 
 
 class Record(Message):
-    """Who replaces which member, how far it is, and until when its newest attempt may send changes."""
+    """Who replaces which member, how far it is, and until when its newest attempt may send changes.
+
+    `furthest` is the furthest phase reached, which a hold or a compensation does not lower; `pins` and `backup`
+    are what a run that takes over, the janitor or a person needs to put everything back.
+    """
 
     temporal_cluster_id: str
     temporal_namespace: str
@@ -23,6 +29,7 @@ class Record(Message):
     run_id: str
     generation: int
     phase: Phase
+    furthest: Phase = Phase.PREFLIGHT
     attempt: str = ""
     attempt_number: int = 1
     until: datetime
@@ -31,6 +38,10 @@ class Record(Message):
     replica: str
     node: str
     member_id: str
+    pins: Pins | None = None
+    backup: Backup | None = None
+    new_member_id: str | None = None
+    heir_of: list[str] = []
     outcome: Outcome | None = None
     reason: str = ""
     by_hand: str = ""

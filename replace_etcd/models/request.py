@@ -16,6 +16,7 @@ Namespace = Annotated[str, StringConstraints(pattern=DNS_LABEL, max_length=63)]
 ReplicaName = Annotated[str, StringConstraints(pattern=ORDINAL_NAME, max_length=63)]
 NodeName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 FreeText = Annotated[str, StringConstraints(max_length=1000)]
+Who = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Limit = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=30))]
 
 
@@ -74,10 +75,36 @@ class ReplacementRequest(Input):
     limits: Limits = Limits()
     delete_emptydir_data: bool = True
     force_drain: bool = False
+    require_snapshot: bool = False
+    take_over: FreeText | None = Field(
+        default=None, description="why the record of a run that cannot be asked about may be taken over"
+    )
 
 
 class Approval(Input):
     """The argument of the updates `approve` and `decline`."""
 
-    approver: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    approver: Who
     comment: FreeText = ""
+
+
+class Choice(StrEnum):
+    """What to do with a replacement that holds."""
+
+    RETRY = "retry"
+    ABANDON = "abandon"
+
+
+class Resolution(Input):
+    """The argument of the update `resolve`."""
+
+    choice: Choice
+    by: Who
+    reason: FreeText = ""
+
+
+class Word(Input):
+    """The argument of the updates `abort` and `confirm_node_down`."""
+
+    by: Who
+    reason: FreeText = ""

@@ -4,6 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from replace_etcd.models import Message
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Check, Member, Plan
 
 
@@ -20,24 +21,15 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Phase(StrEnum):
-    """Where a replacement stands; from `REMOVING` on there is no way back."""
+class Snapshot(Message):
+    """Where the snapshot of a survivor lies, and what was checked of it; never its bytes."""
 
-    PREFLIGHT = "preflight"
-    WAITING_FOR_APPROVAL = "waiting_for_approval"
-    WAITING_FOR_NODE = "waiting_for_node"
-    PROTECTING = "protecting"
-    DRAINING = "draining"
-    SNAPSHOTTING = "snapshotting"
-    REMOVING = "removing"
-    CLEANING = "cleaning"
-    ADDING = "adding"
-    REJOINING = "rejoining"
-    RESTORING = "restoring"
-    VERIFYING = "verifying"
-    HELD = "held"
-    ROLLING_BACK = "rolling_back"
-    DONE = "done"
+    host: str
+    path: str
+    size: int
+    sha256: str
+    revision: int
+    total_keys: int = 0
 
 
 class Step(Message):
@@ -67,6 +59,8 @@ class ReplacementResult(Message):
     approved_by: str | None = None
     steps: list[Step] = []
     members: list[Member] = []
+    snapshot: Snapshot | None = None
+    resumed_from: Phase | None = None
     plan: Plan | None = None
 
 

@@ -15,8 +15,8 @@ from lab.control_plane import ControlPlane
 from replace_etcd.cluster import NODE, STATEFUL_SET, AdminCluster, Object
 from replace_etcd.kubernetes_cluster import connect
 from replace_etcd.models.orders import Done, Fence, Order
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Pins
-from replace_etcd.models.result import Phase
 from replace_etcd.pod_template import find_flag
 from replace_etcd.settings import Settings
 from tests.lab.conftest import client, control_plane, pki, world

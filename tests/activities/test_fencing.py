@@ -13,8 +13,9 @@ from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import CONFIG_MAP, NODE, Object
 from replace_etcd.errors import LockLost, Moved
 from replace_etcd.models.orders import ClosingOrder, Order
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.record import Record
-from replace_etcd.models.result import Outcome, Phase
+from replace_etcd.models.result import Outcome
 from tests.activities.conftest import SETTINGS, Bench, now
 
 
@@ -97,7 +98,7 @@ async def test_the_phase_is_written_before_the_change_that_it_announces(bench: B
 async def test_settling_a_removal_is_idempotent_and_keeps_the_phase(bench: Bench) -> None:
     """A first attempt whose answer was lost must not make the second one forget the removal."""
     await bench.claim()
-    await write(bench, phase=Phase.REMOVING)
+    await write(bench, phase=Phase.REMOVING, furthest=Phase.REMOVING)
     members = EtcdMemberActivities(bench.tools)
     order = bench.order(Order, Phase.DRAINING)
     for _ in range(2):
@@ -112,14 +113,14 @@ async def test_without_the_record_a_removal_may_have_been_sent(bench: Bench) -> 
 
 async def test_no_order_lowers_the_phase_past_the_removal(bench: Bench) -> None:
     await bench.claim()
-    await write(bench, phase=Phase.REMOVING)
+    await write(bench, phase=Phase.REMOVING, furthest=Phase.REMOVING)
     await bench.run(NodeActivities(bench.tools).cordon_node, bench.order(Order, Phase.DRAINING))
     assert (await read(bench))[1].phase is Phase.REMOVING
 
 
 async def test_a_reset_to_before_the_removal_does_not_forget_it(bench: Bench) -> None:
     await bench.claim()
-    await write(bench, phase=Phase.CLEANING)
+    await write(bench, phase=Phase.CLEANING, furthest=Phase.CLEANING)
     reset = Order(pins=bench.pins, fence=bench.fence(9, Phase.DRAINING, run_id="the-reset"))
     with pytest.raises(LockLost):
         await bench.run(NodeActivities(bench.tools).cordon_node, reset)

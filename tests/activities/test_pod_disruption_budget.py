@@ -5,7 +5,8 @@ import pytest
 from activities.pod_disruption_budget import PodDisruptionBudgetActivities
 from replace_etcd.cluster import PDB, Object
 from replace_etcd.errors import Moved
-from replace_etcd.models.orders import Backup, Order, PdbOrder
+from replace_etcd.models.orders import Order, PdbOrder
+from replace_etcd.models.plan import Backup
 from tests.activities.conftest import Bench
 
 ORIGINAL = {

@@ -6,7 +6,7 @@ from activities.stateful_set import StatefulSetActivities, flag_in_pod, flag_of,
 from replace_etcd.cluster import POD, STATEFUL_SET
 from replace_etcd.errors import Invalid, LockLost, Moved
 from replace_etcd.models.orders import Order
-from replace_etcd.models.result import Phase
+from replace_etcd.models.phase import Phase
 from tests.activities.conftest import Bench
 from tests.lab.world import World
 

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from replace_etcd.cli.runs import Attempt
 from replace_etcd.cli.views import Narrator, ProgressView
-from replace_etcd.models.result import Phase, Progress, Step
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.result import Progress, Step
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

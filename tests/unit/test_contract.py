@@ -11,8 +11,9 @@ import worker
 from activities import preflight_cluster
 from replace_etcd import search_attributes
 from replace_etcd.cli.exits import OF_OUTCOME
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.request import Approval, Limits, ReplacementRequest
-from replace_etcd.models.result import Outcome, Phase, Progress
+from replace_etcd.models.result import Outcome, Progress
 from replace_etcd.settings import Settings
 from workflows import options
 from workflows.conversation import ERROR_TYPES

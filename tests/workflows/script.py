@@ -15,7 +15,6 @@ from temporalio.exceptions import ApplicationError
 
 from replace_etcd.models.orders import (
     BackedUp,
-    Backup,
     Done,
     MemberAdded,
     MemberRemoved,
@@ -24,7 +23,7 @@ from replace_etcd.models.orders import (
     RemovalSettled,
     UtilityPodReady,
 )
-from replace_etcd.models.plan import Check, FlagPlace, Member, Pins, Plan, Survivor, Verdict
+from replace_etcd.models.plan import Backup, Check, FlagPlace, Member, Pins, Plan, Survivor, Verdict
 
 PINS = Pins(
     user_cluster="user-cluster-1",

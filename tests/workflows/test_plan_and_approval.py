@@ -4,7 +4,8 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from replace_etcd.models.orders import Preflighted
-from replace_etcd.models.result import Outcome, Phase, Progress
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.result import Outcome, Progress
 from tests.workflows.conftest import Stage
 from tests.workflows.script import PINS, PLAN
 from tests.workflows.test_order_of_steps import MAKE_ROOM
