@@ -7,6 +7,8 @@ the ones of the order, nobody holds the lock of `member/snap/db`, and what is de
 """
 
 from activities.fencing import fenced
+from activities.node import keep_cordoned
+from activities.standing_edit import edit_stands
 from activities.step import Toolbox, step
 from activities.survivors import Survivors
 from activities.utility_pod import CONTAINER, data_directory
@@ -70,7 +72,11 @@ class DataDirectoryActivities:
         directory: a wiped voter that keeps its id lost acknowledged writes), or another pod is on the volume.
         """
         pins = order.pins
-        async with fenced(self._tools, order) as attempt:
+        async with (
+            fenced(self._tools, order) as attempt,
+            edit_stands(self._tools, attempt, pins),
+        ):
+            await keep_cordoned(self._tools, attempt, pins)
             await self._must_be_removed(order)
             await self._must_be_alone(order)
             await attempt.hold()

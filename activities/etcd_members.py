@@ -5,10 +5,12 @@ the text of an error. `remove_member` is the point of no return.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 
 from activities.fencing import Attempt, fenced
-from activities.node import must_be_cordoned, must_be_unscheduled
+from activities.node import keep_cordoned, must_be_cordoned, must_be_unscheduled
+from activities.standing_edit import edit_stands
 from activities.stateful_set import flag_in_pod, must_stand
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors, output_of
@@ -17,6 +19,7 @@ from replace_etcd.errors import (
     ClusterError,
     CommandFailed,
     Moved,
+    NoProgress,
     NotStarted,
     NotYet,
     OutcomeUnknown,
@@ -24,7 +27,7 @@ from replace_etcd.errors import (
     RemovalDidNotStart,
     Unreachable,
 )
-from replace_etcd.etcd import Alarm, parse_alarms, same_member
+from replace_etcd.etcd import Alarm, MemberStatus, parse_alarms, same_member
 from replace_etcd.models.orders import (
     Done,
     MemberAdded,
@@ -41,7 +44,8 @@ from replace_etcd.pod_template import is_ready
 POLL_SECONDS = 0.2
 ADD_SECONDS = 60.0
 APPLIED_SECONDS = 10.0
-READY_SECONDS = 60.0
+# What passes by itself, or is for people to mend while it is waited for; a lost record is neither.
+PASSING = (CommandFailed, NotStarted, NotYet, Moved, OutcomeUnknown, ClusterError, Unreachable)
 
 
 class EtcdMemberActivities:
@@ -123,8 +127,13 @@ class EtcdMemberActivities:
         etcd refuses for some seconds after a removal, until every peer has been connected for 5 s: tried again.
         """
         pins = order.pins
-        async with fenced(self._tools, order) as attempt, asyncio.timeout(ADD_SECONDS):
+        async with (
+            fenced(self._tools, order) as attempt,
+            edit_stands(self._tools, attempt, pins),
+            asyncio.timeout(ADD_SECONDS),
+        ):
             while True:
+                await keep_cordoned(self._tools, attempt, pins)
                 members = await self._survivors.members(pins)
                 added = _successor(members, pins)
                 if added is not None:
@@ -140,43 +149,51 @@ class EtcdMemberActivities:
     async def promote_member(self, order: NewMemberOrder) -> Done:
         """Wait until the learner is in sync and promote it; done where it is a voter.
 
-        Only etcd knows when a learner is in sync: it refuses a promotion that comes too early.
+        Only etcd knows when a learner is in sync: it refuses a promotion that comes too early. `NoProgress` where
+        the learner has not come any closer for too long.
         """
-        pins = order.pins
-        async with fenced(self._tools, order) as attempt:
-            while True:
-                member = _must_be_listed(await self._survivors.members(pins), order.new_member_id)
+        pins, new_id = order.pins, order.new_member_id
+        async with fenced(self._tools, order) as attempt, edit_stands(self._tools, attempt, pins):
+
+            async def voter(progress: Progress) -> bool:
+                member = _must_be_listed(await self._survivors.members(pins), new_id)
                 if not member.learner:
-                    return Done(note=f"{member.id} is a voter")
+                    return True
+                progress.see("started" if member.started else "listed")
                 if member.started:
                     await attempt.hold()
-                    answer = await self._run_in_survivor(pins, ["member", "promote", member.id])
+                    answer = await self._run_in_survivor(pins, ["member", "promote", new_id])
                     tell(f"promotion: {(answer.stderr or answer.stdout).strip()[-200:]}")
-                else:
-                    tell(f"waiting until learner {member.id} has started")
-                await asyncio.sleep(POLL_SECONDS)
+                    progress.see(await self._applied(pins))
+                return False
+
+            await _wait(f"learner {new_id}", voter, order.patience_seconds)
+        return Done(note=f"{new_id} is a voter")
 
     @step
     async def wait_for_voter(self, order: NewMemberOrder) -> MembersSeen:
-        """Wait until the new member is a started voter that answers by itself, in a Ready pod with `existing`."""
-        pins = order.pins
-        while True:
-            try:
+        """Wait until the new member is a started voter that answers by itself, in a Ready pod with `existing`.
+
+        It changes nothing; it has the record so that the edit of the template is watched meanwhile. `NoProgress`
+        as for the promotion.
+        """
+        pins, new_id = order.pins, order.new_member_id
+        members: list[Member] = []
+        async with fenced(self._tools, order) as attempt, edit_stands(self._tools, attempt, pins):
+
+            async def serves(progress: Progress) -> bool:
+                nonlocal members
                 members = await self._survivors.members(pins)
-                member = _must_be_listed(members, order.new_member_id)
-                if member.started and not member.learner and await self._serves(pins, member.id):
-                    break
-            except (CommandFailed, NotStarted, NotYet, OutcomeUnknown, ClusterError, Unreachable) as error:
-                tell(f"waiting for member {order.new_member_id}: {error}")
-            await asyncio.sleep(POLL_SECONDS)
-        pod = await self._tools.cluster.wait_for(
-            POD, pins.replica, pins.user_cluster, is_ready, seconds=READY_SECONDS
-        )
-        if pod is None or flag_in_pod(pod, pins) != pins.flag.existing:
-            raise Moved(f"pod {pins.replica} does not carry {pins.flag.existing}")
-        return MembersSeen(
-            members=members, note=f"{pins.member_name} is {order.new_member_id}, {len(members)} voters"
-        )
+                member = _must_be_listed(members, new_id)
+                progress.see("started" if member.started else "listed")
+                status = await self._survivors.status(pins.user_cluster, pins.replica)
+                progress.see(status.raft_applied_index)
+                pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
+                ready = pod is not None and is_ready(pod) and flag_in_pod(pod, pins) == pins.flag.existing
+                return member.started and not member.learner and _serves(status, new_id) and ready
+
+            await _wait(f"voter {new_id}", serves, order.patience_seconds)
+        return MembersSeen(members=members, note=f"{pins.member_name} is {new_id}, {len(members)} voters")
 
     async def _removed(self, pins: Pins, members: list[Member], note: str) -> MemberRemoved:
         alarms = await self._alarms(pins)
@@ -186,16 +203,12 @@ class EtcdMemberActivities:
         answer = await self._run_in_survivor(pins, ["alarm", "list", "-w", "json"])
         return parse_alarms(output_of("etcdctl alarm list", answer))
 
-    async def _serves(self, pins: Pins, member_id: str) -> bool:
-        """Whether the member answers in its own pod, in sync as far as it knows, with a leader."""
-        status = await self._survivors.status(pins.user_cluster, pins.replica)
-        tell(f"member {status.member_id} at raft index {status.raft_applied_index} of {status.raft_index}")
-        return (
-            status.member_id == member_id
-            and not status.learner
-            and status.leader_id != "0"
-            and not status.errors
-        )
+    async def _applied(self, pins: Pins) -> int | None:
+        """How far the new member says it is; None while it does not answer."""
+        try:
+            return (await self._survivors.status(pins.user_cluster, pins.replica)).raft_applied_index
+        except PASSING:
+            return None
 
     async def _must_be_safe(self, pins: Pins, members: list[Member]) -> None:
         """Every reason not to remove, asked right before the removal."""
@@ -252,6 +265,47 @@ class EtcdMemberActivities:
     def _add_command(self, pins: Pins) -> list[str]:
         learner = ["--learner"] if pins.join_as_learner else []
         return ["member", "add", pins.member_name, f"--peer-urls={','.join(pins.peer_urls)}", *learner]
+
+
+def _serves(status: MemberStatus, member_id: str) -> bool:
+    """Whether the new member answers for itself, with a leader and without an error."""
+    tell(f"member {status.member_id} at raft index {status.raft_applied_index} of {status.raft_index}")
+    led = status.leader_id != "0" and not status.errors
+    return status.member_id == member_id and not status.learner and led
+
+
+class Progress:
+    """Remembers when something last came closer; `NoProgress` where that is too long ago."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        self._what, self._seconds = what, seconds
+        self._seen: set[object] = set()
+        self._since = time.monotonic()
+
+    def see(self, sign: object) -> None:
+        """A sign that was not seen before is progress."""
+        if sign is not None and sign not in self._seen:
+            self._seen.add(sign)
+            self._since = time.monotonic()
+
+    def must_go_on(self, why: str) -> None:
+        """Give up where nothing has come closer for too long."""
+        if time.monotonic() - self._since > self._seconds:
+            raise NoProgress(f"{self._what}: no progress for {self._seconds:.0f} s: {why}")
+
+
+async def _wait(what: str, reached: Callable[[Progress], Awaitable[bool]], seconds: float) -> None:
+    """Look again and again; what may pass by itself is said and waited for."""
+    progress, why = Progress(what, seconds), "not in sync"
+    while True:
+        try:
+            if await reached(progress):
+                return
+        except PASSING as error:
+            why = str(error)
+            tell(f"waiting for {what}: {why}")
+        progress.must_go_on(why)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _listed(members: list[Member], member_id: str) -> bool:

@@ -5,20 +5,23 @@ somebody else had cordoned is refused: the new member could not start on it (doc
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from activities.drain import Drain
-from activities.fencing import fenced
+from activities.fencing import Attempt, fenced
 from activities.guarded_patch import guarded_patch
 from activities.stateful_set import must_stand
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
-from replace_etcd.errors import ClusterError, Moved
-from replace_etcd.models.orders import Done, DrainOrder, Order
+from replace_etcd.errors import ClusterError, Moved, NotYet
+from replace_etcd.models.orders import Done, DrainOrder, NodeTaken, Order
 from replace_etcd.models.plan import Pins
 
 HOLDER_PREFIX = "replace-etcd/cordon."
+EXCLUSIVE = "replace-etcd/exclusive"  # the user cluster whose replacement has the node for itself
 EVICTED_SECONDS = 45.0
+WATCH_SECONDS = 60.0
 
 
 async def must_be_cordoned(tools: Toolbox, pins: Pins) -> None:
@@ -35,6 +38,18 @@ async def must_be_unscheduled(tools: Toolbox, pins: Pins) -> None:
         raise Moved(f"pod {pins.replica} is on {pod['spec']['nodeName']} in spite of the cordon")
 
 
+async def keep_cordoned(tools: Toolbox, attempt: Attempt, pins: Pins) -> None:
+    """Cordon the node again where somebody made it schedulable: nothing may start on data that is about to go."""
+    holder = HOLDER_PREFIX + pins.user_cluster
+
+    def decide(node: Object | None) -> Patch:
+        if node is None or node["metadata"]["uid"] != pins.node_uid:
+            return []
+        return cordon(node, holder, adopt=True)[0]
+
+    await guarded_patch(tools, attempt, NODE, pins.node, None, change=decide)
+
+
 class NodeActivities:
     """Steps that act on the node of the failed replica."""
 
@@ -43,9 +58,28 @@ class NodeActivities:
         self._survivors = Survivors(tools)
 
     @step
+    async def take_node(self, order: Order) -> NodeTaken:
+        """Have the node for this replacement alone, by compare-and-swap; waits while another one has it.
+
+        It is given up with the cordon. Done where this user cluster has it already.
+        """
+        pins, waited = order.pins, False
+        async with fenced(self._tools, order) as attempt:
+            while (other := await self._take(attempt, pins)) != pins.user_cluster:
+                waited = True
+                tell(f"waiting for {pins.node}: the replacement of {other} has it")
+                with suppress(NotYet):
+                    await self._tools.cluster.wait_for(
+                        NODE, pins.node, None, lambda node: holder_of(node) != other, seconds=WATCH_SECONDS
+                    )
+        return NodeTaken(waited=waited, note="waited for another replacement" if waited else "")
+
+    @step
     async def cordon_node(self, order: Order) -> Done:
         """Mark the node unschedulable, with this user cluster as a holder; done where it holds already."""
-        return await self._change(order, cordon)
+        return await self._change(
+            order, lambda node, holder: cordon(node, holder, adopt=order.pins.cordon_is_ours)
+        )
 
     @step
     async def uncordon_node(self, order: Order) -> Done:
@@ -74,7 +108,16 @@ class NodeActivities:
                 if error.status != 409:
                     raise
                 return await self._someone_evicted(pins)
-            if not eviction.admitted:
+            if not eviction.admitted and pins.is_removed:
+                # The budget that protects the survivors now would protect the removed member's pod for ever.
+                await self._tools.cluster.delete(
+                    POD,
+                    pins.replica,
+                    pins.user_cluster,
+                    uid=pins.pod_uid,
+                    grace=self._tools.settings.eviction_grace_seconds,
+                )
+            elif not eviction.admitted:
                 raise ClusterError(eviction.status, "TooManyRequests", eviction.reason)
         return Done(
             note="it was gone already" if eviction.gone else f"pod {pins.replica}, uid {pins.pod_uid}"
@@ -110,6 +153,19 @@ class NodeActivities:
         await must_be_unscheduled(self._tools, pins)
         return Done()
 
+    async def _take(self, attempt: Attempt, pins: Pins) -> str:
+        """Put our name on the node if there is none; returns whose name is there."""
+
+        def decide(node: Object | None) -> Patch:
+            if node is None or node["metadata"]["uid"] != pins.node_uid:
+                raise Moved(f"node {pins.node} is not the one of the plan")
+            if holder_of(node):
+                return []
+            annotations = {**(node["metadata"].get("annotations") or {}), EXCLUSIVE: pins.user_cluster}
+            return [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
+
+        return holder_of(await guarded_patch(self._tools, attempt, NODE, pins.node, None, change=decide))
+
     async def _someone_evicted(self, pins: Pins) -> Done:
         """409: another pod has the name. It is a successor that carries `existing`, or the world has moved."""
         pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
@@ -143,14 +199,22 @@ def cordon_holders(node: Object) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if key.startswith(HOLDER_PREFIX)}
 
 
-def cordon(node: Object, holder: str) -> tuple[Patch, str]:
-    """The patch that makes `holder` hold the cordon; empty where it does."""
+def holder_of(node: Object | None) -> str:
+    """The user cluster whose replacement has the node for itself; empty where none has."""
+    return str(((node or {"metadata": {}})["metadata"].get("annotations") or {}).get(EXCLUSIVE, ""))
+
+
+def cordon(node: Object, holder: str, *, adopt: bool = False) -> tuple[Patch, str]:
+    """The patch that makes `holder` hold the cordon; empty where it does.
+
+    A cordon that nobody holds is somebody else's, and refused, unless the plan says to `adopt` it.
+    """
     holders = cordon_holders(node)
     unschedulable = bool(node["spec"].get("unschedulable"))
     if holder in holders:
         # Somebody uncordoned it by hand meanwhile: the cordon is asserted again.
         return ([] if unschedulable else [_unschedulable(True)]), "held already"
-    if unschedulable and not holders:
+    if unschedulable and not holders and not adopt:
         raise Moved(
             f"somebody else cordoned {node['metadata']['name']}: the new member could not start there"
         )
@@ -158,18 +222,25 @@ def cordon(node: Object, holder: str) -> tuple[Patch, str]:
     operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
     if not unschedulable:
         operations.append(_unschedulable(True))
-    return operations, "cordoned" if not unschedulable else f"cordoned with {', '.join(holders)}"
+    return (
+        operations,
+        "cordoned" if not unschedulable else f"cordoned with {', '.join(holders) or 'a person'}",
+    )
 
 
 def uncordon(node: Object, holder: str) -> tuple[Patch, str]:
-    """The patch that lets `holder` go, and makes the node schedulable when it was the last one."""
+    """The patch that gives the node up: `holder` leaves, and the last one makes it schedulable, if it was so before."""
     holders = cordon_holders(node)
-    if holder not in holders:
+    annotations = node["metadata"].get("annotations") or {}
+    user_cluster = holder.removeprefix(HOLDER_PREFIX)
+    kept = {k: v for k, v in annotations.items() if k != holder and (k, v) != (EXCLUSIVE, user_cluster)}
+    if kept == annotations:
         return [], "not held"
-    annotations = {k: v for k, v in node["metadata"]["annotations"].items() if k != holder}
-    operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
-    if len(holders) > 1:
-        return operations, f"still cordoned for {', '.join(sorted(set(holders) - {holder}))}"
+    operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": kept}]
+    if others := sorted(set(holders) - {holder}):
+        return operations, f"still cordoned for {', '.join(others)}"
+    if holder not in holders:
+        return operations, "not cordoned by this replacement"
     if node["spec"].get("unschedulable"):
         operations.append(_unschedulable(False))
     return operations, "schedulable again"

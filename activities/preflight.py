@@ -6,10 +6,14 @@ mends them in one go (docs/contract.md, Order, 1).
 
 from datetime import UTC, datetime
 
+from temporalio import activity
+
 from activities.preflight_checks import Findings, Looks
 from activities.preflight_cluster import look_at_admin_cluster, look_at_objects, look_at_rollout
 from activities.preflight_etcd import look_at_etcd
 from activities.preflight_node import look_at_node
+from activities.preflight_resume import begun_at
+from activities.stateful_set import ON_DELETE
 from activities.step import Toolbox, step, tell
 from replace_etcd.errors import ReplacementError
 from replace_etcd.etcd import joins_as_learner
@@ -28,7 +32,7 @@ class PreflightActivities:
     async def preflight(self, request: ReplacementRequest) -> Preflighted:
         """Look at everything; the plan has pins only where nothing refuses."""
         findings = Findings()
-        looks = Looks(self._tools, request, findings)
+        looks = Looks(self._tools, request, findings, workflow_id=activity.info().workflow_id or "")
         for look in (look_at_admin_cluster, look_at_objects, look_at_etcd, look_at_rollout, look_at_node):
             tell(look.__name__.replace("_", " "))
             try:
@@ -47,6 +51,7 @@ class PreflightActivities:
             drained=looks.drained,
             pins=pins,
             members=looks.members,
+            resume=looks.resume,
             made_at=datetime.now(UTC),
         )
         return Preflighted(plan=plan, note=_summary(findings.checks))
@@ -56,12 +61,14 @@ def _pins(looks: Looks) -> Pins:
     request, settings = looks.request, looks.tools.settings
     member, node = looks.failed_member, looks.node
     version = looks.statuses[looks.survivors[0].pod].version
+    begun = looks.record.pins if looks.record and looks.record.pins else None
+    strategy = looks.stateful_set["spec"]["updateStrategy"]
     return Pins(
         user_cluster=request.user_cluster,
         replica=looks.replica,
         ordinal=int(looks.replica.rpartition("-")[2]),
-        voters=len(looks.members),
-        member_id=member.id,
+        voters=looks.stateful_set["spec"]["replicas"],
+        member_id=begun.member_id if begun and looks.is_removed else member.id,
         member_name=member.name or looks.replica,
         peer_urls=member.peer_urls,
         client_urls=member.client_urls,
@@ -70,8 +77,8 @@ def _pins(looks: Looks) -> Pins:
         survivors=looks.survivors,
         stateful_set_uid=looks.stateful_set["metadata"]["uid"],
         container=settings.container,
-        flag=looks.flag,
-        update_strategy=looks.stateful_set["spec"]["updateStrategy"],
+        flag=begun_at(looks),
+        update_strategy=begun.update_strategy if begun and strategy == ON_DELETE else strategy,
         pod_uid=looks.pods[looks.replica]["metadata"]["uid"],
         claim=looks.claim["metadata"]["name"],
         claim_uid=looks.claim["metadata"]["uid"],
@@ -85,6 +92,10 @@ def _pins(looks: Looks) -> Pins:
         pdb_uid=looks.pdb["metadata"]["uid"] if looks.pdb else None,
         pdb_mode=request.pod_disruption_budget.value,
         drain_mode=request.drain.value,
+        node_lease=looks.node_lease,
+        cordon_is_ours=looks.cordon_is_ours,
+        stray_utility_uid=looks.stray_utility_uid,
+        is_removed=looks.is_removed,
     )
 
 

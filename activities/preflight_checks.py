@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from activities.step import Toolbox
 from replace_etcd.cluster import Object
 from replace_etcd.etcd import MemberStatus
-from replace_etcd.models.plan import Check, DrainedPod, FlagPlace, Member, Survivor, Verdict
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.plan import Check, DrainedPod, FlagPlace, Member, Resume, Survivor, Verdict
+from replace_etcd.models.record import Record
 from replace_etcd.models.request import ReplacementRequest
 
 
@@ -58,6 +60,22 @@ class Looks:
     data_path: str = ""
     node: Object = field(default_factory=dict)
     drained: list[DrainedPod] = field(default_factory=list)
+    workflow_id: str = ""
+    record: Record | None = None
+    resume: Resume | None = None
+    cordon_is_ours: bool = False
+    stray_utility_uid: str | None = None
+    node_lease: str = ""
+
+    @property
+    def joins_only(self) -> bool:
+        """Whether nothing is evicted, mounted or wiped any more: the new member is there already."""
+        return self.resume is not None and self.resume.step in (Phase.ADDING, Phase.RESTORING)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the failed member is not listed any more."""
+        return self.resume is not None and self.resume.step is not Phase.PROTECTING
 
     @property
     def namespace(self) -> str:

@@ -3,10 +3,10 @@
 import asyncio
 
 from activities.preflight_checks import Looks
+from activities.preflight_resume import is_half_done, look_at_record, only_the_flag_differs
 from activities.stateful_set import pods_of
-from replace_etcd.cluster import CONFIG_MAP, PDB, SECRET, STATEFUL_SET, USER_CLUSTER
+from replace_etcd.cluster import PDB, SECRET, STATEFUL_SET, USER_CLUSTER
 from replace_etcd.errors import Forbidden
-from replace_etcd.models.record import Record
 from replace_etcd.models.request import DrainMode
 from replace_etcd.pod_template import NotFound, container_index, find_flag
 
@@ -36,7 +36,7 @@ async def look_at_admin_cluster(looks: Looks) -> None:
     looks.findings.ok("admin cluster", f"Kubernetes {version} answers")
     await _rights(looks)
     await _kubeception(looks)
-    await _other_replacement(looks)
+    await look_at_record(looks)
 
 
 async def look_at_objects(looks: Looks) -> None:
@@ -130,22 +130,6 @@ async def _kubeception(looks: Looks) -> None:
     )
 
 
-async def _other_replacement(looks: Looks) -> None:
-    name = looks.tools.settings.record
-    config_map = await looks.tools.cluster.get(CONFIG_MAP, name, looks.namespace)
-    if config_map is None:
-        looks.findings.ok("no other replacement", "no record of one")
-        return
-    record = Record.from_data(config_map["data"])
-    evidence = f"{record.workflow_id}: {record.phase.value}, {record.outcome.value if record.outcome else 'under way'}"
-    looks.findings.judge(
-        "no other replacement",
-        record.outcome is not None,
-        evidence,
-        f"wait for {record.workflow_id}, or finish by hand what ConfigMap {name} says and delete it",
-    )
-
-
 async def look_at_rollout(looks: Looks) -> None:
     """No rollout may be under way, but for one that only the failed pod itself holds up."""
     revision = looks.stateful_set["status"].get("updateRevision")
@@ -159,7 +143,11 @@ async def look_at_rollout(looks: Looks) -> None:
         if behind
         else "every pod is of the template's revision"
     )
-    if behind == [looks.replica]:
+    half_done = is_half_done(looks) and all(only_the_flag_differs(looks, looks.pods[name]) for name in behind)
+    if behind and half_done:
+        findings = f"{evidence}, but only by the flag of an unfinished replacement"
+        looks.findings.warn("no rollout", findings)
+    elif behind == [looks.replica]:
         looks.findings.warn("no rollout", f"{evidence}; it comes back with the template's revision")
     else:
         looks.findings.judge("no rollout", not behind, evidence, "let the rollout end, or undo it, first")

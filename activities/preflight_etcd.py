@@ -3,6 +3,11 @@
 import asyncio
 
 from activities.preflight_checks import Looks
+from activities.preflight_resume import (
+    resume_from_removed,
+    resume_with_all_answering,
+    resume_with_silent_member,
+)
 from activities.survivors import Survivors, output_of
 from activities.verification import equal_hashes
 from replace_etcd.errors import CommandFailed, NotStarted, OutcomeUnknown, ReplacementError
@@ -33,7 +38,8 @@ async def look_at_etcd(looks: Looks) -> None:
     looks.findings.judge("member list", agreed, _listing(looks.members), "wait until the survivors agree")
     if not _one_failed(looks):
         return
-    await _unanswered(looks, survivors)
+    if not looks.is_removed:
+        await _unanswered(looks, survivors)
     await _survivors_bear_it(looks, survivors)
 
 
@@ -67,7 +73,7 @@ async def _ask(survivors: Survivors, namespace: str, pod: str) -> MemberStatus |
 
 
 def _one_failed(looks: Looks) -> bool:
-    """Find the one failed member as the one that no pod answers for."""
+    """Find the one failed member as the one that no pod answers for, or its successor that has not joined yet."""
     answered = {status.member_id for status in looks.statuses.values()}
     failed = [member for member in looks.members if member.id not in answered]
     silent = [pod for pod in looks.pods if pod not in looks.statuses]
@@ -75,26 +81,34 @@ def _one_failed(looks: Looks) -> bool:
     if len(failed) > 1 or len(silent) > 1:
         looks.findings.refuse("exactly one failed member", evidence, NOT_THIS_PROCEDURE, fatal=True)
         return False
-    if len(failed) != 1 or len(silent) != 1:
-        replicas = looks.stateful_set["spec"]["replicas"]
-        way_out = (
-            "nothing is to be replaced" if len(looks.members) == replicas else "add the missing member first"
-        )
+    if len(failed) == 1 and len(silent) == 1:
+        looks.failed_member, looks.replica = failed[0], silent[0]
+        resume_with_silent_member(looks, failed[0])
+    elif failed or not (resume_from_removed(looks, silent) or resume_with_all_answering(looks)):
+        way_out = _nothing_to_replace(looks)
         looks.findings.refuse("exactly one failed member", evidence, way_out, fatal=True)
         return False
     named = looks.request.failed_replica
-    if named is not None and named != silent[0]:
-        way_out = f"the failed replica is {silent[0]}; name that one, or none"
+    if named is not None and named != looks.replica:
+        way_out = f"the failed replica is {looks.replica}; name that one, or none"
         looks.findings.refuse("the named replica", f"{named} answers and is healthy", way_out, fatal=True)
         return False
-    looks.failed_member, looks.replica = failed[0], silent[0]
     looks.findings.ok("exactly one failed member", evidence)
     looks.survivors = [
         Survivor(pod=pod, pod_uid=looks.pods[pod]["metadata"]["uid"], member_id=status.member_id)
         for pod, status in looks.statuses.items()
+        if pod != looks.replica
     ]
     _same_name(looks)
     return True
+
+
+def _nothing_to_replace(looks: Looks) -> str:
+    if looks.record is not None:
+        return "it has recovered; RestoreInterruptedReplacement puts back what the earlier run has left"
+    if len(looks.members) == looks.stateful_set["spec"]["replicas"]:
+        return "nothing is to be replaced"
+    return "add the missing member first"
 
 
 def _same_name(looks: Looks) -> None:
@@ -124,8 +138,9 @@ async def _unanswered(looks: Looks, survivors: Survivors) -> None:
 
 
 async def _survivors_bear_it(looks: Looks, survivors: Survivors) -> None:
-    findings, statuses = looks.findings, list(looks.statuses.values())
-    learners = [member.id for member in looks.members if member.learner]
+    findings, statuses = looks.findings, [looks.statuses[survivor.pod] for survivor in looks.survivors]
+    ours = looks.failed_member.id
+    learners = [member.id for member in looks.members if member.learner and member.id != ours]
     findings.judge(
         "no learner", not learners, f"learners: {learners or 'none'}", "promote or remove the learner first"
     )
@@ -144,17 +159,18 @@ async def _survivors_bear_it(looks: Looks, survivors: Survivors) -> None:
     )
     await _alarms(looks, survivors)
     _versions(looks)
-    wrong = await equal_hashes(survivors, looks.namespace, list(looks.statuses))
+    wrong = await equal_hashes(survivors, looks.namespace, [survivor.pod for survivor in looks.survivors])
     way_out = "a corrupt survivor would become the truth: restore from a snapshot"
     findings.judge("hashkv", not wrong, "; ".join(wrong) or "equal on the survivors", way_out)
 
 
 def _quorum(looks: Looks) -> None:
-    voters = sum(not member.learner for member in looks.members)
+    voters = looks.stateful_set["spec"]["replicas"]
+    healthy = len(looks.survivors)
     version = next(iter(looks.statuses.values())).version
     learner = joins_as_learner(version, looks.request.join_as.value)
-    spare = tolerance_while_replacing(voters, len(looks.statuses), learner=learner)
-    evidence = f"{len(looks.statuses)} of {voters} voters healthy, quorum {quorum(voters)}; at worst {spare} may fail"
+    spare = tolerance_while_replacing(voters, healthy, learner=learner)
+    evidence = f"{healthy} of {voters} voters healthy, quorum {quorum(voters)}; at worst {spare} may fail"
     looks.findings.judge("quorum", spare >= 0, evidence, NOT_THIS_PROCEDURE)
 
 

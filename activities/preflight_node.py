@@ -4,7 +4,8 @@ from activities.drain import drain_verdicts
 from activities.node import cordon_holders
 from activities.preflight_checks import Looks
 from activities.preflight_cluster import find_certificates
-from replace_etcd.cluster import CLAIM, NODE, POD
+from activities.preflight_resume import is_half_done
+from replace_etcd.cluster import CLAIM, NODE, POD, VOLUME
 from replace_etcd.models.request import DrainMode, PdbMode
 from replace_etcd.pod_template import NotFound, data_path, uses_claim
 
@@ -14,11 +15,11 @@ async def look_at_node(looks: Looks) -> None:
     await _volume(looks)
     await find_certificates(looks)
     await _node(looks)
-    if not looks.node:
+    if not looks.node or looks.joins_only:
         return
     await _utility_pod(looks)
     await _eviction(looks)
-    if looks.request.drain is DrainMode.NODE:
+    if looks.request.drain is DrainMode.NODE and not looks.is_removed:
         await _drain(looks)
 
 
@@ -54,14 +55,14 @@ async def _alone(looks: Looks, claim: str) -> None:
     others = [
         pod["metadata"]["name"]
         for pod in pods
-        if uses_claim(pod, claim) and pod["metadata"]["name"] != looks.replica
+        if uses_claim(pod, claim) and pod["metadata"]["name"] not in (looks.replica, _utility_name(looks))
     ]
     evidence = f"{', '.join(others)} mount {claim}" if others else f"only {looks.replica} mounts {claim}"
     looks.findings.judge("no other pod on the volume", not others, evidence, "delete those pods first")
 
 
 async def _node(looks: Looks) -> None:
-    name = looks.pods[looks.replica]["spec"].get("nodeName")
+    name = looks.pods[looks.replica]["spec"].get("nodeName") or await _node_of_the_volume(looks)
     wished = looks.request.node
     if name is None:
         evidence = f"pod {looks.replica} is not on any node"
@@ -80,7 +81,11 @@ async def _node(looks: Looks) -> None:
         return
     looks.node = node
     conditions = {c["type"]: c["status"] for c in node.get("status", {}).get("conditions") or []}
-    cordoned = node["spec"].get("unschedulable") and not cordon_holders(node)
+    cordoned = bool(node["spec"].get("unschedulable")) and not cordon_holders(node)
+    if cordoned and is_half_done(looks) and not looks.pods[looks.replica]["spec"].get("nodeName"):
+        evidence = f"{name} is cordoned; taken for step 4 of the runbook, and ended with the replacement"
+        looks.findings.warn("no cordon", evidence)
+        looks.cordon_is_ours, cordoned = True, False
     way_out = f"the new member could not start there: kubectl uncordon {name}, then start again"
     looks.findings.judge(
         "no cordon", not cordoned, f"{name} is {'' if cordoned else 'not '}cordoned", way_out
@@ -92,10 +97,39 @@ async def _node(looks: Looks) -> None:
     )
 
 
+async def _node_of_the_volume(looks: Looks) -> str | None:
+    """Where an evicted pod of an unfinished replacement was: as the record says, or where its volume is bound to."""
+    if not is_half_done(looks):
+        return None
+    if looks.record is not None:
+        return looks.record.node
+    volume = await looks.tools.cluster.get(VOLUME, looks.claim["spec"].get("volumeName", ""))
+    affinity = ((volume or {}).get("spec") or {}).get("nodeAffinity") or {}
+    terms = (affinity.get("required") or {}).get("nodeSelectorTerms") or []
+    hosts = {
+        host
+        for term in terms
+        for expression in term.get("matchExpressions") or []
+        if expression["key"] == "kubernetes.io/hostname"
+        for host in expression["values"]
+    }
+    nodes = (
+        await looks.tools.cluster.find(NODE, labels=f"kubernetes.io/hostname={hosts.pop()}") if hosts else []
+    )
+    return str(nodes[0]["metadata"]["name"]) if len(nodes) == 1 and not hosts else None
+
+
+def _utility_name(looks: Looks) -> str:
+    return f"{looks.tools.settings.utility_name_prefix}-{looks.replica.rpartition('-')[2]}"
+
+
 async def _utility_pod(looks: Looks) -> None:
-    ordinal = looks.replica.rpartition("-")[2]
-    name = f"{looks.tools.settings.utility_name_prefix}-{ordinal}"
+    name = _utility_name(looks)
     pod = await looks.tools.cluster.get(POD, name, looks.namespace)
+    if pod is not None and is_half_done(looks) and uses_claim(pod, looks.claim["metadata"]["name"]):
+        looks.stray_utility_uid = pod["metadata"]["uid"]
+        looks.findings.warn("utility Pod", f"pod {name} is left over; it is deleted and made anew")
+        return
     evidence = f"pod {name} is there already" if pod else f"no pod {name}"
     looks.findings.judge("utility Pod", pod is None, evidence, f"delete pod {name} first")
 

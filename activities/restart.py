@@ -7,6 +7,7 @@ pod carries it; a survivor does if its node rebooted in the window (docs/contrac
 import asyncio
 
 from activities.fencing import Attempt, fenced
+from activities.standing_edit import edit_stands
 from activities.stateful_set import flag_in_pod, flag_of, pods_of, read_stateful_set
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
@@ -41,7 +42,10 @@ class RestartActivities:
         """Delete each pod that carries `existing`, by uid, and wait for its voter; done where none carries it."""
         pins = order.pins
         restarted = []
-        async with fenced(self._tools, order) as attempt:
+        async with (
+            fenced(self._tools, order) as attempt,
+            edit_stands(self._tools, attempt, pins, flag=False),
+        ):
             stateful_set = await read_stateful_set(self._tools, pins)
             if flag_of(stateful_set, pins) == pins.flag.existing:
                 return Done(note="existing is the template's own flag: nothing to restart")

@@ -5,7 +5,7 @@ missing Secret or a volume that cannot attach is found in time. Its grace period
 PID 1 and ignores SIGTERM, so that by hand its deletion takes 32 s.
 """
 
-from activities.fencing import fenced
+from activities.fencing import Attempt, fenced
 from activities.step import Toolbox, step, tell
 from replace_etcd.cluster import POD, Object
 from replace_etcd.errors import CommandFailed, Moved
@@ -41,6 +41,9 @@ class UtilityPodActivities:
         name = self.name(pins)
         async with fenced(self._tools, order) as attempt:
             pod = await self._tools.cluster.get(POD, name, pins.user_cluster)
+            if pod is not None and self._is_left_over(pod, order):
+                await self._delete(attempt, pod)
+                pod = None
             if pod is not None:
                 self._must_be_ours(pod, order)
             else:
@@ -63,23 +66,33 @@ class UtilityPodActivities:
             pod = await self._tools.cluster.get(POD, name, pins.user_cluster)
             if pod is None:
                 return Done(note="it is gone already")
-            if not _is_ours(pod, order):
+            if not _is_ours(pod, order) and not self._is_left_over(pod, order):
                 return Done(note=f"moot: pod {name} is not of this replacement")
-            uid = pod["metadata"]["uid"]
-            await attempt.hold()
-            await self._tools.cluster.delete(POD, name, pins.user_cluster, uid=uid, grace=1)
-            await self._tools.cluster.wait_for(
-                POD,
-                name,
-                pins.user_cluster,
-                lambda found: found is None or found["metadata"]["uid"] != uid,
-                seconds=GONE_SECONDS,
-            )
+            await self._delete(attempt, pod)
         return Done()
 
     def name(self, pins: Pins) -> str:
         """The vendor's name: the prefix and the member's ordinal."""
         return f"{self._tools.settings.utility_name_prefix}-{pins.ordinal}"
+
+    async def _delete(self, attempt: Attempt, pod: Object) -> None:
+        metadata = pod["metadata"]
+        uid = metadata["uid"]
+        await attempt.hold()
+        await self._tools.cluster.delete(POD, metadata["name"], metadata["namespace"], uid=uid, grace=1)
+        await self._tools.cluster.wait_for(
+            POD,
+            metadata["name"],
+            metadata["namespace"],
+            lambda found: found is None or found["metadata"]["uid"] != uid,
+            seconds=GONE_SECONDS,
+        )
+
+    def _is_left_over(self, pod: Object, order: Order) -> bool:
+        """Whether an earlier run whose record was taken over, or a person with the runbook, has left it."""
+        run = (pod["metadata"].get("labels") or {}).get(RUN_LABEL)
+        left_by_run = run != order.fence.first_run_id and run in order.fence.heir_of
+        return left_by_run or pod["metadata"]["uid"] == order.pins.stray_utility_uid
 
     def _must_be_ours(self, pod: Object, order: Order) -> None:
         name = pod["metadata"]["name"]

@@ -73,6 +73,10 @@ class LockLost(ReplacementError):
     """Another order has the record: this attempt is late and must change nothing."""
 
 
+class NoProgress(ReplacementError):
+    """What is waited for has not come any closer for longer than the limit: people decide."""
+
+
 class DrainBlocked(ReplacementError):
     """The drain met pods that it may not evict."""
 

@@ -2,11 +2,21 @@
 
 from pydantic import ValidationError
 
-from replace_etcd.models.plan import Plan, Verdict
+from replace_etcd.models.plan import Pins, Plan, Verdict
 from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.models.result import Progress
 
 SIGNS = {Verdict.OK: "ok", Verdict.WARN: "**warn**", Verdict.REFUSE: "**refuse**"}
+
+ANSWERS = {
+    "approve": '`approve` with `{"approver": ..., "comment": ...}`: carry out this plan',
+    "decline": '`decline` with `{"approver": ..., "comment": ...}`: change nothing',
+    "resolve retry": '`resolve` with `{"choice": "retry", "by": ..., "reason": ...}`: look again, go on from there',
+    "resolve abandon": '`resolve` with `{"choice": "abandon", "by": ..., "reason": ...}`: leave it safe, for a resume',
+    "abort": '`abort` with `{"by": ..., "reason": ...}`: stop, and put everything back',
+    "confirm_node_down": '`confirm_node_down` with `{"by": ..., "reason": ...}`: **only if the machine is off**: '
+    "its pod is deleted by force, and starts on another node",
+}
 
 
 def details(request: ReplacementRequest, plan: Plan | None, progress: Progress, reason: str) -> str:
@@ -17,11 +27,9 @@ def details(request: ReplacementRequest, plan: Plan | None, progress: Progress, 
     lines = [f"### {replica} of {request.user_cluster}{outcome}", ""]
     if reason:
         lines += [reason, ""]
-    if progress.waiting_for == "approval":
-        lines += [
-            'Waiting for approval: update `approve` or `decline` with `{"approver": ..., "comment": ...}`.',
-            "",
-        ]
+    if progress.waiting_for:
+        lines += [f"Waiting until {progress.deadline:%Y-%m-%d %H:%M} UTC for one of:", ""]
+        lines += [f"- {ANSWERS[choice]}" for choice in progress.choices] + [""]
     lines += [f"- [x] {step.summary or step.name}" for step in progress.steps if not step.error]
     lines += [f"- [ ] {step.summary or step.name}: {step.error}" for step in progress.steps if step.error]
     if progress.current:
@@ -35,7 +43,17 @@ def details(request: ReplacementRequest, plan: Plan | None, progress: Progress, 
 def refusal(plan: Plan) -> str:
     """Every refusal with its way out."""
     refusals = [f"{check.name}: {check.evidence} ({check.way_out})" for check in plan.refusals]
-    return f"preflight refuses, nothing was changed: {'; '.join(refusals)}"
+    return f"preflight refuses: {'; '.join(refusals)}"
+
+
+def dead_node(pins: Pins) -> str:
+    """The choice where the node of the failed replica does not answer."""
+    there = f"{pins.node}, the node of {pins.replica}, is not Ready (last sign of life {pins.node_lease or 'unknown'})"
+    if pins.volume_can_move:
+        away = "or make sure that the machine is off and confirm it, and the pod moves to another node"
+    else:
+        away = f"its volume {pins.claim} is bound to that node: without the node it cannot be replaced"
+    return f"{there}; bring the node back and resolve with retry, {away}; or abort"
 
 
 def invalid_input(error: ValidationError) -> str:

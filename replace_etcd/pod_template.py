@@ -87,6 +87,21 @@ def in_pod(flag: FlagPlace) -> str:
     return flag.pointer.removeprefix("/spec/template")
 
 
+def flag_text_in(pod: Object, flag: FlagPlace) -> str:
+    """The text at the flag's place in a pod; empty where there is none."""
+    return str(read_pointer(pod, in_pod(flag)) or "")
+
+
+def expand(text: str, pod: str, namespace: str) -> str:
+    """`$(POD_NAME)` and its kin as a kubelet replaces them, by the names that manifests usually give them.
+
+    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    """
+    for name, value in {"POD_NAME": pod, "HOSTNAME": pod, "NAME": pod, "POD_NAMESPACE": namespace}.items():
+        text = text.replace(f"$({name})", value).replace(f"${{{name}}}", value)
+    return text
+
+
 def arguments(container: Object) -> list[str]:
     """The command line of a container."""
     return [*(container.get("command") or []), *(container.get("args") or [])]

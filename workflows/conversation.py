@@ -4,7 +4,9 @@ The choreography is in workflows/replace_etcd_replica.py; here is its voice.
 """
 
 import asyncio
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -14,10 +16,11 @@ from temporalio.exceptions import ApplicationError
 from workflows.saga import Saga
 
 with workflow.unsafe.imports_passed_through():
+    from activities.runs import RunActivities
     from replace_etcd.models.phase import Phase
     from replace_etcd.models.plan import Backup, Member, Plan
-    from replace_etcd.models.request import Approval, ReplacementRequest
-    from replace_etcd.models.result import Outcome, Progress, ReplacementResult
+    from replace_etcd.models.request import Approval, ReplacementRequest, Resolution, Word
+    from replace_etcd.models.result import Outcome, Progress, ReplacementResult, Snapshot
     from replace_etcd.narration import details, invalid_input
     from replace_etcd.search_attributes import (
         FAILED_REPLICA,
@@ -36,6 +39,19 @@ ERROR_TYPES = {
 }
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a replacement waits for people to say, and until when."""
+
+    waiting_for: str
+    choices: list[str]
+    deadline: datetime
+    why: str = ""
+
+
+APPROVAL, HELD, NODE_DOWN = "approval", "resolve", "node"
+
+
 class Conversation:
     """The state of one replacement, and everything that speaks of it."""
 
@@ -45,10 +61,14 @@ class Conversation:
         self._plan: Plan | None = None
         self._approval: Approval | None = None
         self._declined: Approval | None = None
+        self._question: Question | None = None
+        self._resolution: Resolution | None = None
+        self._node_down: Word | None = None
+        self._aborted: Word | None = None
         self._outcome: Outcome | None = None
         self._reason = ""
-        self._deadline: datetime | None = None
         self._backup = Backup()
+        self._snapshot: Snapshot | None = None
         self._new_member_id: str | None = None
         self._members: list[Member] = []
 
@@ -62,38 +82,90 @@ class Conversation:
         """Refuse a replacement that waits for approval."""
         self._declined = approval
 
+    @workflow.update(name="resolve")
+    async def resolve(self, resolution: Resolution) -> None:
+        """Say what is to become of a replacement that holds: look again and go on, or leave it as it is."""
+        self._resolution = resolution
+
+    @workflow.update(name="confirm_node_down")
+    async def confirm_node_down(self, word: Word) -> None:
+        """Stand for it that the machine of the failed replica is off, so that its pod may be deleted by force."""
+        self._node_down = word
+
+    @workflow.update(name="abort")
+    async def abort(self, word: Word) -> None:
+        """Stop: before the removal everything goes back, after it the replacement is finished."""
+        self._aborted = word
+        self._saga.request_stop()
+
     @approve.validator
     def _may_approve(self, approval: Approval) -> None:
         del approval
-        self._must_wait_for_approval()
+        self._must_wait_for("approve", heard=self._approval or self._declined)
 
     @decline.validator
     def _may_decline(self, approval: Approval) -> None:
         del approval
-        self._must_wait_for_approval()
+        self._must_wait_for("decline", heard=self._approval or self._declined)
+
+    @resolve.validator
+    def _may_resolve(self, resolution: Resolution) -> None:
+        self._must_wait_for(f"resolve {resolution.choice.value}", heard=self._resolution)
+
+    @confirm_node_down.validator
+    def _may_confirm_node_down(self, word: Word) -> None:
+        del word
+        self._must_wait_for("confirm_node_down", heard=self._node_down)
+
+    @abort.validator
+    def _may_abort(self, word: Word) -> None:
+        del word
+        if self._outcome is not None:
+            raise ApplicationError(f"this replacement has ended: {self._outcome.value}")
 
     @workflow.query(name="progress")
     def progress(self) -> Progress:
         """Where the replacement stands."""
-        saga = self._saga
-        waiting = saga.phase is Phase.WAITING_FOR_APPROVAL and self._outcome is None
+        saga, question = self._saga, self._question
         return Progress(
             phase=saga.phase,
             outcome=self._outcome,
             steps=saga.steps,
             current=saga.current,
             current_since=saga.current_since,
-            waiting_for="approval" if waiting else None,
-            choices=["approve", "decline"] if waiting else [],
-            deadline=self._deadline if waiting else None,
+            waiting_for=question.waiting_for if question else None,
+            choices=question.choices if question else [],
+            deadline=question.deadline if question else None,
             verdicts=self._plan.checks if self._plan else [],
         )
 
-    def _must_wait_for_approval(self) -> None:
-        if self._saga.phase is not Phase.WAITING_FOR_APPROVAL or self._approval or self._declined:
+    def _must_wait_for(self, choice: str, *, heard: object) -> None:
+        choices = self._question.choices if self._question else []
+        if choice not in choices or heard:
+            there = f"; it can be told: {', '.join(choices)}" if choices else ""
             raise ApplicationError(
-                f"this replacement does not wait for approval: it is {self._saga.phase.value}"
+                f"this replacement does not wait for {choice}: it is {self._saga.phase.value}{there}"
             )
+
+    async def _ask(
+        self, waiting_for: str, choices: list[str], limit: timedelta, heard: Callable[[], bool], why: str = ""
+    ) -> bool:
+        """Wait until people have said something; False where nobody did in time.
+
+        A stop ends the wait too; one that was asked for before has been heard already.
+        """
+        before = self._saga.stops
+        self._question = Question(waiting_for, choices, workflow.now() + limit, why)
+        self._show()
+        try:
+            await workflow.wait_condition(
+                lambda: heard() or self._saga.stops > before, timeout=limit, timeout_summary=waiting_for
+            )
+        except TimeoutError:
+            return False
+        finally:
+            self._question = None
+        return True
 
     def _begin(self, submitted: Any) -> ReplacementRequest:
         """Accept the input; from here on the replacement is found by its search attributes."""
@@ -109,8 +181,18 @@ class Conversation:
         )
         return request
 
-    def _cancelled(self, what: str) -> NoReturn:
-        self._finish(Outcome.CANCELLED, f"stopped before the removal; {what}")
+    async def _ask_for_approval(self, limit: timedelta) -> bool:
+        return await self._ask(
+            APPROVAL, ["approve", "decline"], limit, lambda: bool(self._approval or self._declined)
+        )
+
+    async def _cancelled(self, what: str) -> NoReturn:
+        """End as cancelled; the server calls a run so only where a cancel of its own was asked for."""
+        by = f" by {self._aborted.by}: {self._aborted.reason or '-'}" if self._aborted else ""
+        self._finish(Outcome.CANCELLED, f"stopped before the removal{by}; {what}")
+        if workflow.cancellation_reason() is None:
+            await self._saga.request_cancellation(RunActivities.request_cancellation)
+            await workflow.wait_condition(lambda: workflow.cancellation_reason() is not None)
         raise asyncio.CancelledError
 
     def _fail(self, outcome: Outcome, reason: str) -> NoReturn:
@@ -142,13 +224,16 @@ class Conversation:
             approved_by=self._approval.approver if self._approval else None,
             steps=saga.steps,
             members=self._members,
+            snapshot=self._snapshot,
+            resumed_from=self._plan.resume.step if self._plan and self._plan.resume else None,
             plan=self._plan,
         )
 
     def _show(self) -> None:
         """Phase and page follow the saga."""
         workflow.upsert_search_attributes([PHASE.value_set(self._saga.phase.value)])
-        workflow.set_current_details(details(self._request, self._plan, self.progress(), self._reason))
+        reason = self._question.why if self._question else self._reason
+        workflow.set_current_details(details(self._request, self._plan, self.progress(), reason))
 
 
 def _accepted(submitted: Any) -> ReplacementRequest:

@@ -16,7 +16,9 @@ from replace_etcd.models.request import Limits
 HEARTBEAT = timedelta(seconds=10)
 FIRST_PAUSE = timedelta(milliseconds=500)
 LONGEST_PAUSE = timedelta(seconds=15)
-LATE = ["LockLost"]  # another order has the record: nothing that this run could do would be right
+# Another order has the record: nothing that this run could do would be right. Without progress, people decide.
+LATE = ["LockLost", "NoProgress"]
+WHILE_IT_GOES_ON = timedelta(days=30)  # the activity itself gives up when there is no progress
 
 
 def seconds(number: float) -> timedelta:
@@ -34,7 +36,9 @@ class Patience:
 
 FORWARD = {
     "preflight": Patience(seconds(90), seconds(180)),
-    "claim_replacement_record": Patience(seconds(30), seconds(120)),
+    "claim_replacement_record": Patience(seconds(60), seconds(180)),
+    "note_hold": Patience(seconds(90), seconds(400)),
+    "delete_pod_of_dead_node": Patience(seconds(240), seconds(600)),
     "back_up_pod_disruption_budget": Patience(seconds(30), seconds(120)),
     "delete_pod_disruption_budget": Patience(seconds(60), seconds(180)),
     "join_existing_on_delete": Patience(seconds(90), seconds(240)),
@@ -43,6 +47,7 @@ FORWARD = {
     "evict_failed_pod": Patience(seconds(120), seconds(400)),
     "protect_survivors": Patience(seconds(60), seconds(180)),
     "wait_until_failed_pod_is_gone": Patience(seconds(90), seconds(400)),
+    "take_snapshot": Patience(seconds(1800), seconds(3600)),
     "remove_member": Patience(seconds(120), seconds(400)),
 }
 
@@ -68,17 +73,23 @@ COMPENSATIONS = {
     "delete_utility_pod": Patience(seconds(120)),
     "uncordon_node": Patience(seconds(90)),
     "close_replacement_record": Patience(seconds(90)),
+    "note_hold": Patience(seconds(90)),
+    "request_cancellation": Patience(seconds(30)),
     "delete_replacement_record": Patience(seconds(90)),
 }
 
 
-def with_limits(name: str, limits: Limits) -> Patience | None:
-    """Steps that wait for what nobody controls: their limits come from the input."""
-    return {
+def patience_of(name: str, limits: Limits, *, removed: bool) -> Patience:
+    """The limits of a step; those of steps that wait for what nobody controls come from the input."""
+    waiting = {
+        "take_node": Patience(limits.hold, limits.hold),
         "drain_node": Patience(limits.drain, limits.drain),
-        "promote_member": Patience(limits.rejoin, limits.rejoin),
-        "wait_for_voter": Patience(limits.rejoin, limits.rejoin),
-    }.get(name)
+        "promote_member": Patience(WHILE_IT_GOES_ON, WHILE_IT_GOES_ON),
+        "wait_for_voter": Patience(WHILE_IT_GOES_ON, WHILE_IT_GOES_ON),
+        "stand_guard": Patience(limits.hold + seconds(600)),
+    }
+    table = PAST_THE_POINT_OF_NO_RETURN if removed else FORWARD
+    return waiting.get(name) or table.get(name) or FORWARD[name]
 
 
 def _policy(final: list[str]) -> RetryPolicy:

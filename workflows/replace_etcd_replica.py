@@ -1,18 +1,21 @@
 """`ReplaceEtcdReplica`: the vendor's runbook, the steps that it forgets, and what happens when one fails.
 
-Read `_make_room`, `_remove`, `_join` and `_restore` top to bottom: they are the steps in their order
-(docs/contract.md, Order of the steps; docs/architecture.md has the table from the runbook to the activities).
+Read `_carry_out` and what it calls top to bottom: they are the steps in their order (docs/contract.md, Order of the
+steps; docs/architecture.md has the table from the runbook to the activities). An unfinished replacement goes through
+the same steps, from where the preflight found it.
 """
 
 import asyncio
-from typing import Any, NoReturn
+from typing import Any
 
 from temporalio import workflow
 
-from workflows.conversation import Conversation
+from workflows.endings import Endings
 from workflows.saga import StepFailed, Stopped
 
 with workflow.unsafe.imports_passed_through():
+    from activities.snapshot import SnapshotActivities as Snapshots
+
     from activities.data_directory import DataDirectoryActivities as Data
     from activities.etcd_members import EtcdMemberActivities as Members
     from activities.node import NodeActivities as Node
@@ -24,26 +27,26 @@ with workflow.unsafe.imports_passed_through():
     from activities.utility_pod import UtilityPodActivities as Utility
     from activities.verification import VerificationActivities as Verification
     from replace_etcd.models.orders import (
-        ClosingOrder,
         DrainOrder,
         NewMemberOrder,
         Order,
         PdbOrder,
+        SnapshotOrder,
         UtilityPodOrder,
         UtilityPodReady,
     )
     from replace_etcd.models.phase import Phase
-    from replace_etcd.models.plan import Pins
+    from replace_etcd.models.plan import Pins, Plan
     from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
     from replace_etcd.models.result import Outcome, ReplacementResult
     from replace_etcd.narration import refusal
-    from replace_etcd.search_attributes import (
-        FAILED_REPLICA,
-    )
+    from replace_etcd.search_attributes import FAILED_REPLICA
+
+NOTHING_CHANGED = "nothing was changed"
 
 
 @workflow.defn(name="ReplaceEtcdReplica")
-class ReplaceEtcdReplica(Conversation):
+class ReplaceEtcdReplica(Endings):
     """Replaces one failed etcd replica of one user cluster."""
 
     @workflow.run
@@ -73,48 +76,64 @@ class ReplaceEtcdReplica(Conversation):
             if request.require_approval:
                 pins = await self._wait_for_approval(request, pins)
         except Stopped:
-            self._cancelled("nothing was changed")
+            await self._cancelled(NOTHING_CHANGED)
         except StepFailed as error:
-            self._fail(Outcome.REFUSED, f"{error}; nothing was changed")
-        try:
-            utility = await self._make_room(request, pins)
-            await self._remove(pins)
-            new_id = await self._join(pins, utility)
-            await self._restore(pins, new_id)
-        except (Stopped, StepFailed) as error:
-            if self._saga.past_the_point_of_no_return:
-                await self._leave_incomplete(error)
-            await self._roll_back(error)
-        return self._end(Outcome.REPLACED)
+            self._fail(Outcome.REFUSED, f"{error}; {NOTHING_CHANGED}")
+        while True:
+            try:
+                await self._carry_out(request, pins)
+                return self._end(Outcome.REPLACED)
+            except (Stopped, StepFailed) as error:
+                if not self._saga.past_the_point_of_no_return:
+                    await self._roll_back(error)
+                await self._hold(error, request.limits)
+            pins = await self._look_until_nothing_refuses(request)
 
     async def _look(self, request: ReplacementRequest) -> Pins:
         """Everything is looked at and pinned before anything changes."""
+        plan = await self._ask_the_cluster(request)
+        if plan.pins is None:
+            self._fail(Outcome.REFUSED, f"{refusal(plan)}; {NOTHING_CHANGED}")
+        return self._bind(request, plan, plan.pins)
+
+    async def _look_again(self, request: ReplacementRequest) -> Pins:
+        """Look once more, on the way: what refuses now fails the step, with what is to be put back."""
+        approved = self._plan.pins if self._plan else None
+        plan = await self._ask_the_cluster(request)
+        if plan.pins is None:
+            raise StepFailed("preflight", "PreflightRefused", refusal(plan))
+        if self._approval and not self._saga.past_the_point_of_no_return and plan.pins != approved:
+            raise StepFailed("preflight", "Moved", "the cluster has changed since the plan was approved")
+        return self._bind(request, plan, plan.pins)
+
+    async def _look_until_nothing_refuses(self, request: ReplacementRequest) -> Pins:
+        while True:
+            try:
+                return await self._look_again(request)
+            except StepFailed as error:
+                await self._hold(error, request.limits)
+
+    async def _ask_the_cluster(self, request: ReplacementRequest) -> Plan:
         replica = request.failed_replica or "the failed replica"
         looked = await self._saga.look(
             PreflightActivities.preflight, request, f"preflight for {replica} of {request.user_cluster}"
         )
         self._plan = looked.plan
-        if looked.plan.pins is None:
-            self._fail(Outcome.REFUSED, refusal(looked.plan))
-        pins = looked.plan.pins
-        self._saga.bind(pins, request.limits)
+        return looked.plan
+
+    def _bind(self, request: ReplacementRequest, plan: Plan, pins: Pins) -> Pins:
+        heir_of = plan.resume.heir_of if plan.resume else []
+        self._saga.bind(pins, request.limits, heir_of)
         workflow.upsert_search_attributes([FAILED_REPLICA.value_set(pins.replica)])
         return pins
 
     async def _wait_for_approval(self, request: ReplacementRequest, pins: Pins) -> Pins:
         """Wait for `approve`; it binds these pins, so everything is looked at once more after it."""
-        self._deadline = workflow.now() + request.limits.approval
         self._saga.enter(Phase.WAITING_FOR_APPROVAL)
-        try:
-            await workflow.wait_condition(
-                lambda: bool(self._approval or self._declined or self._saga.stop_requested),
-                timeout=request.limits.approval,
-                timeout_summary="approval",
-            )
-        except TimeoutError:
-            self._fail(
-                Outcome.DECLINED, f"nobody approved within {request.limits.approval}; nothing was changed"
-            )
+        in_time = await self._ask_for_approval(request.limits.approval)
+        if not in_time:
+            limit = request.limits.approval
+            self._fail(Outcome.DECLINED, f"nobody approved within {limit}; {NOTHING_CHANGED}")
         if self._declined is not None:
             self._fail(
                 Outcome.DECLINED, f"declined by {self._declined.approver}: {self._declined.comment or '-'}"
@@ -123,21 +142,65 @@ class ReplaceEtcdReplica(Conversation):
         again = await self._look(request)
         if again != pins:
             self._fail(
-                Outcome.REFUSED, "the cluster has changed since the plan was approved; nothing was changed"
+                Outcome.REFUSED, f"the cluster has changed since the plan was approved; {NOTHING_CHANGED}"
             )
         return again
 
-    async def _make_room(self, request: ReplacementRequest, pins: Pins) -> UtilityPodReady:
-        """Steps 1 to 4 and 6 of the runbook, each with its way back."""
+    async def _carry_out(self, request: ReplacementRequest, pins: Pins) -> None:
+        """Every step, or those that an unfinished replacement still lacks."""
+        resume = self._plan.resume if self._plan else None
+        step = resume.step if resume else Phase.PROTECTING
+        if step is not Phase.PROTECTING:
+            self._saga.past_the_point_of_no_return = True
+        pins = await self._take_hold(request, pins)
+        if step in (Phase.PROTECTING, Phase.CLEANING):
+            utility = await self._make_room(request, pins)
+            if step is Phase.PROTECTING:
+                await self._take_snapshot(request, utility)
+                await self._remove(pins)
+            await self._clean(pins, utility)
+        if step is Phase.RESTORING and resume and resume.new_member_id:
+            self._new_member_id = new_id = resume.new_member_id
+        else:
+            if step is Phase.ADDING:
+                await self._stand_again(pins)
+            new_id = await self._join(request, pins)
+        await self._restore(pins, new_id)
+
+    async def _take_hold(self, request: ReplacementRequest, pins: Pins) -> Pins:
+        """The record, the node, the backup: nothing of the user cluster changes yet."""
         saga = self._saga
         saga.enter(Phase.PROTECTING)
         saga.undo_with(Record.delete_replacement_record, Order, "delete the record")
         await saga.step(Record.claim_replacement_record, Order, f"claim the record of {pins.user_cluster}")
-
+        while not pins.node_ready:
+            await self._hold_for_node(pins, request.limits)
+            pins = await self._look_again(request)
+        if request.pod_disruption_budget is PdbMode.DELETE or request.drain is DrainMode.NODE:
+            pins = await self._take_node(request, pins)
+        saga.enter(Phase.PROTECTING)
         backed_up = await saga.step(Budget.back_up_pod_disruption_budget, Order, f"back up {pins.pdb}")
-        self._backup = backup = backed_up.backup
-        saga.undo_with(Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=backup)
-        if request.pod_disruption_budget is PdbMode.DELETE:
+        self._backup = backed_up.backup
+        saga.undo_with(
+            Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=self._backup
+        )
+        saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
+        return pins
+
+    async def _take_node(self, request: ReplacementRequest, pins: Pins) -> Pins:
+        """One replacement at a time may empty a node, or leave its pods without a budget."""
+        saga = self._saga
+        saga.enter(Phase.WAITING_FOR_NODE)
+        saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
+        taken = await saga.step(Node.take_node, Order, f"{pins.node} for this replacement alone")
+        return await self._look_again(request) if taken.waited else pins
+
+    async def _make_room(self, request: ReplacementRequest, pins: Pins) -> UtilityPodReady:
+        """Steps 1 to 4 and 6 of the runbook, each with its way back."""
+        saga, backup = self._saga, self._backup
+        if pins.is_removed:  # nobody may evict a survivor now: the strict budget comes first
+            await self._protect()
+        elif request.pod_disruption_budget is PdbMode.DELETE:
             await saga.step(
                 Budget.delete_pod_disruption_budget, PdbOrder, f"delete {pins.pdb}", backup=backup
             )
@@ -150,14 +213,13 @@ class ReplaceEtcdReplica(Conversation):
         saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
         await saga.step(Node.cordon_node, Order, f"cordon {pins.node}")
 
-        saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
         if not pins.claim_is_exclusive:
             utility = await self._mount(pins)
         await saga.step(Node.evict_failed_pod, Order, f"evict {pins.replica}, once seen to fail still")
-        await saga.step(Budget.protect_survivors, PdbOrder, "a budget that admits no eviction", backup=backup)
+        await self._protect()
         if pins.claim_is_exclusive:  # ReadWriteOncePod: one pod at a time
             utility = await self._mount(pins)
-        if request.drain is DrainMode.NODE:
+        if request.drain is DrainMode.NODE and not pins.is_removed:
             await self._drain(request, pins, utility)
         await saga.step(Node.wait_until_failed_pod_is_gone, Order, f"wait until {pins.replica} has ended")
         return utility
@@ -165,6 +227,11 @@ class ReplaceEtcdReplica(Conversation):
     async def _mount(self, pins: Pins) -> UtilityPodReady:
         """Step 6 of the runbook, early: a wrong image, Secret or volume is found while there is a way back."""
         return await self._saga.step(Utility.create_utility_pod, Order, f"utility Pod with {pins.claim}")
+
+    async def _protect(self) -> None:
+        await self._saga.step(
+            Budget.protect_survivors, PdbOrder, "a budget that admits no eviction", backup=self._backup
+        )
 
     async def _drain(self, request: ReplacementRequest, pins: Pins, utility: UtilityPodReady) -> None:
         """Step 4 of the runbook: the rest of the node."""
@@ -177,6 +244,18 @@ class ReplaceEtcdReplica(Conversation):
             force=request.force_drain,
             skip_uids=[utility.uid],
         )
+
+    async def _take_snapshot(self, request: ReplacementRequest, utility: UtilityPodReady) -> None:
+        """What the runbook forgets: the data of a survivor, kept before anything is removed."""
+        self._saga.enter(Phase.SNAPSHOTTING)
+        taken = await self._saga.step(
+            Snapshots.take_snapshot,
+            SnapshotOrder,
+            "snapshot of a survivor",
+            utility_uid=utility.uid,
+            required=request.require_snapshot,
+        )
+        self._snapshot = taken.snapshot
 
     async def _remove(self, pins: Pins) -> None:
         """Step 5 of the runbook: the point of no return.
@@ -201,19 +280,30 @@ class ReplaceEtcdReplica(Conversation):
         settled = await self._saga.compensate(Members.settle_removal, Order, "was a removal sent?")
         return settled.may_be_sent
 
-    async def _join(self, pins: Pins, utility: UtilityPodReady) -> str:
-        """Steps 7 to 9, and what the runbook forgets: add the member, and wait for it."""
-        saga = self._saga
-        saga.enter(Phase.CLEANING)
-        await saga.step(
+    async def _clean(self, pins: Pins, utility: UtilityPodReady) -> None:
+        """Step 7 of the runbook."""
+        self._saga.enter(Phase.CLEANING)
+        await self._saga.step(
             Data.clean_data_directory,
             UtilityPodOrder,
             f"empty {pins.claim}",
             utility_uid=utility.uid,
             member_inode=utility.member_inode,
         )
-        await saga.step(Utility.delete_utility_pod, Order, "delete the utility Pod")
 
+    async def _stand_again(self, pins: Pins) -> None:
+        """Before an unfinished replacement goes on where a member is to join: edit and budget must stand."""
+        self._saga.enter(Phase.ADDING)
+        self._saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
+        await self._protect()
+        await self._saga.step(
+            Template.join_existing_on_delete, Order, "flag existing and OnDelete, in one patch"
+        )
+
+    async def _join(self, request: ReplacementRequest, pins: Pins) -> str:
+        """Steps 8 and 9, and what the runbook forgets: add the member, and wait for it."""
+        saga = self._saga
+        await saga.step(Utility.delete_utility_pod, Order, "delete the utility Pod")
         saga.enter(Phase.ADDING)
         kind = "learner" if pins.join_as_learner else "voter"
         added = await saga.step(Members.add_member, Order, f"add {pins.member_name} as a {kind}")
@@ -221,12 +311,20 @@ class ReplaceEtcdReplica(Conversation):
 
         saga.enter(Phase.REJOINING)
         self._new_member_id = new_id = added.member_id
-        if pins.join_as_learner:
-            await saga.step(
-                Members.promote_member, NewMemberOrder, f"promote {new_id} when in sync", new_member_id=new_id
-            )
+        patience = request.limits.rejoin.total_seconds()
         await saga.step(
-            Members.wait_for_voter, NewMemberOrder, f"wait for voter {new_id}", new_member_id=new_id
+            Members.promote_member,
+            NewMemberOrder,
+            f"promote {new_id} when in sync",
+            new_member_id=new_id,
+            patience_seconds=patience,
+        )
+        await saga.step(
+            Members.wait_for_voter,
+            NewMemberOrder,
+            f"wait for voter {new_id}",
+            new_member_id=new_id,
+            patience_seconds=patience,
         )
         return new_id
 
@@ -249,42 +347,3 @@ class ReplaceEtcdReplica(Conversation):
         )
         self._members = seen.members
         await saga.step(Record.delete_replacement_record, Order, "delete the record")
-
-    async def _roll_back(self, error: Stopped | StepFailed) -> NoReturn:
-        """Everything back, in the order that is safe; then say what failed."""
-        stopped = isinstance(error, Stopped) or self._saga.stop_requested
-        if isinstance(error, StepFailed) and error.is_late:
-            nothing_begun = error.name == "claim_replacement_record"
-            outcome = Outcome.REFUSED if nothing_begun else Outcome.LEFT_INCOMPLETE
-            self._fail(outcome, f"{error}; this run changes nothing any more")
-        try:
-            await self._saga.roll_back()
-        except StepFailed as late:
-            self._fail(Outcome.LEFT_INCOMPLETE, f"{late}; this run changes nothing any more")
-        if stopped:
-            self._cancelled("everything is back")
-        self._fail(Outcome.ROLLED_BACK, f"{error}; everything is back")
-
-    async def _leave_incomplete(self, error: Stopped | StepFailed) -> NoReturn:
-        """Past the removal the flag must not go back before the new member is a started voter: rest safely."""
-        if self._saga.phase in (Phase.RESTORING, Phase.VERIFYING):
-            stays = (
-                "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
-            )
-        else:
-            stays = (
-                "the member is removed: the flag existing and OnDelete stay, harmless for members with data"
-            )
-        reason = f"{error}; {stays}; the PodDisruptionBudget is back"
-        try:
-            await self._saga.rest_safely()
-            await self._saga.compensate(
-                Record.close_replacement_record,
-                ClosingOrder,
-                "write down why",
-                outcome=Outcome.LEFT_INCOMPLETE,
-                reason=reason,
-            )
-        except StepFailed as late:
-            reason = f"{error}; {late}; this run changes nothing any more"
-        self._fail(Outcome.LEFT_INCOMPLETE, reason)

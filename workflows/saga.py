@@ -5,6 +5,7 @@ it comes first, and the node is uncordoned last (docs/contract.md, Rules of the 
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,8 +17,8 @@ from temporalio.workflow import ActivityCancellationType
 from workflows import options
 
 with workflow.unsafe.imports_passed_through():
-    from replace_etcd.models.orders import Done, Fence, Left
-    from replace_etcd.models.phase import Phase
+    from replace_etcd.models.orders import Done, Fence, Left, RunQuestion
+    from replace_etcd.models.phase import BEFORE_THE_REMOVAL, Phase
     from replace_etcd.models.plan import Pins
     from replace_etcd.models.request import Limits
     from replace_etcd.models.result import Step
@@ -43,6 +44,8 @@ INTERRUPTIBLE = {
     "evict_failed_pod",
     "wait_until_failed_pod_is_gone",
     "drain_node",
+    "take_node",
+    "take_snapshot",
 }
 
 
@@ -75,7 +78,7 @@ class Saga:
         self.phase = Phase.PREFLIGHT
         self.current: str | None = None
         self.current_since: datetime | None = None
-        self.stop_requested = False
+        self.stops = 0
         self.past_the_point_of_no_return = False
         self._changed = changed
         self._compensations: dict[str, Callable[[], Awaitable[Done]]] = {}
@@ -83,20 +86,31 @@ class Saga:
         self._running: workflow.ActivityHandle[Any] | None = None
         self._pins: Pins | None = None
         self._limits = Limits()
+        self._heir_of: list[str] = []
 
-    def bind(self, pins: Pins, limits: Limits) -> None:
-        """From here on every order carries these pins."""
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked for a stop: by the server's cancel, or by the update `abort`."""
+        return self.stops > 0
+
+    def bind(self, pins: Pins, limits: Limits, heir_of: list[str] | None = None) -> None:
+        """From here on every order carries these pins, and says whose record was taken over."""
         self._pins = pins
         self._limits = limits
+        self._heir_of = heir_of or []
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase: every order given from now on names it."""
-        self.phase = phase
+        """Begin a phase: every order given from now on names it.
+
+        Once the member is removed, making room for its successor once more is part of the cleaning.
+        """
+        removed = self.past_the_point_of_no_return
+        self.phase = Phase.CLEANING if removed and phase in BEFORE_THE_REMOVAL else phase
         self._changed()
 
     def request_stop(self) -> None:
         """Stop as soon as the step under way ends, if there is still a way back."""
-        self.stop_requested = True
+        self.stops += 1
         if (
             self._running is not None
             and self.current in INTERRUPTIBLE
@@ -116,13 +130,9 @@ class Saga:
         if self.stop_requested and not self.past_the_point_of_no_return:
             raise Stopped
         name = activity.__name__
-        patience = options.with_limits(name, self._limits)
-        if self.past_the_point_of_no_return:
-            patience = patience or options.PAST_THE_POINT_OF_NO_RETURN[name]
-            retry = options.UNTIL_LATE
-        else:
-            patience = patience or options.FORWARD[name]
-            retry = options.UNTIL_FINAL
+        removed = self.past_the_point_of_no_return
+        patience = options.patience_of(name, self._limits, removed=removed)
+        retry = options.UNTIL_LATE if removed else options.UNTIL_FINAL
         result = await self._execute(activity, order, summary, patience, retry)
         if self.stop_requested and not self.past_the_point_of_no_return:
             raise Stopped
@@ -168,6 +178,35 @@ class Saga:
             if name in self._compensations:
                 await self._compensations[name]()
 
+    def start_guard(
+        self, activity: Activity[O, R], order: type[O], summary: str
+    ) -> workflow.ActivityHandle[Any]:
+        """Start an activity that stands guard until it is ended; it is no step, and its end is no result."""
+        return self._start(
+            activity,
+            self._order(order, {}),
+            summary,
+            options.patience_of(activity.__name__, self._limits, removed=True),
+            options.UNTIL_LATE,
+        )
+
+    async def end_guard(self, guard: workflow.ActivityHandle[Any]) -> None:
+        """End the guard, and wait until it has ended."""
+        guard.cancel()
+        with suppress(ActivityError):
+            await guard
+
+    async def request_cancellation(self, activity: Callable[[Any, RunQuestion], Awaitable[Any]]) -> None:
+        """Ask the server to cancel this run, after everything else."""
+        info = workflow.info()
+        await workflow.execute_activity_method(
+            activity,
+            RunQuestion(workflow_id=info.workflow_id, run_id=info.run_id),
+            summary="end as cancelled",
+            start_to_close_timeout=options.COMPENSATIONS["request_cancellation"].attempt,
+            retry_policy=options.UNTIL_LATE,
+        )
+
     def _order(self, order: type[O], fields: dict[str, Any]) -> O:
         self._generation += 1
         info = workflow.info()
@@ -177,6 +216,7 @@ class Saga:
             run_id=info.run_id,
             generation=self._generation,
             phase=self.phase,
+            heir_of=self._heir_of,
         )
         return order(pins=self._pins, fence=fence, **fields)
 
@@ -186,16 +226,7 @@ class Saga:
         name = activity.__name__
         self.current, self.current_since = name, workflow.now()
         self._changed()
-        self._running = workflow.start_activity_method(
-            activity,
-            order,
-            summary=summary,
-            start_to_close_timeout=patience.attempt,
-            schedule_to_close_timeout=patience.total,
-            heartbeat_timeout=options.HEARTBEAT,
-            retry_policy=retry,
-            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        self._running = self._start(activity, order, summary, patience, retry)
         try:
             result: R = await self._running
         except ActivityError as error:
@@ -218,6 +249,20 @@ class Saga:
             self.restored.append(name)
         self._changed()
         return result
+
+    def _start(
+        self, activity: Activity[O, R], order: O, summary: str, patience: options.Patience, retry: Any
+    ) -> workflow.ActivityHandle[Any]:
+        return workflow.start_activity_method(
+            activity,
+            order,
+            summary=summary,
+            start_to_close_timeout=patience.attempt,
+            schedule_to_close_timeout=patience.total,
+            heartbeat_timeout=options.HEARTBEAT,
+            retry_policy=retry,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
 
     def _failed(self, name: str, summary: str, error: ActivityError) -> Exception:
         cause = error.cause

@@ -72,7 +72,19 @@ class NodeDownOrder(Order):
 
     by: str
     reason: str
-    node_lease: str
+
+
+class HoldOrder(Order):
+    """The input of writing down why a replacement holds."""
+
+    reason: str
+
+
+class RunQuestion(Message):
+    """Which run of which workflow."""
+
+    workflow_id: str
+    run_id: str
 
 
 class Done(Message):

@@ -68,7 +68,11 @@ class Backup(Message):
 
 
 class Pins(Message):
-    """Every identity that the replacement may touch."""
+    """Every identity that the replacement may touch.
+
+    The last ones say what an unfinished replacement or runbook has left: a cordon that nobody holds, a utility Pod
+    (`stray_utility_uid`), and that the member `is_removed` already; `node_lease` is the node's last sign of life.
+    """
 
     user_cluster: str
     replica: str
@@ -96,7 +100,11 @@ class Pins(Message):
     node_uid: str
     node_hostname: str
     node_ready: bool = True
+    node_lease: str = ""
     volume_can_move: bool = False
+    cordon_is_ours: bool = False
+    stray_utility_uid: str | None = None
+    is_removed: bool = False
     pdb: str
     pdb_uid: str | None
     pdb_mode: str

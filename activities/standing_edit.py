@@ -1,0 +1,114 @@
+"""The edit of the template must stand while a member is missing: a watch puts it back at once.
+
+Before the removal a revert by somebody else means roll back, never fight. After it the same revert would let the
+StatefulSet controller restart survivors, each time at the price of the quorum; so `OnDelete` goes back first, then
+`existing` (docs/contract.md, Order, 3).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from activities.fencing import Attempt, fenced
+from activities.guarded_patch import guarded_patch
+from activities.stateful_set import ON_DELETE, flag_of
+from activities.step import Toolbox, step, tell
+from replace_etcd.cluster import STATEFUL_SET, Object, Patch
+from replace_etcd.errors import ClusterError, LockLost, Moved, NotYet, Unreachable
+from replace_etcd.models.orders import Done, HoldOrder, Order
+from replace_etcd.models.phase import PAST_THE_REMOVAL
+from replace_etcd.models.plan import Pins
+
+WATCH_SECONDS = 300.0
+RETRY_SECONDS = 0.5
+
+
+class GuardActivities:
+    """What is done while a replacement holds."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+
+    @step
+    async def note_hold(self, order: HoldOrder) -> Done:
+        """Write into the record why the replacement holds."""
+        async with fenced(self._tools, order) as attempt:
+            await attempt.write_down(reason=order.reason)
+        return Done(note=order.reason)
+
+    @step
+    async def stand_guard(self, order: Order) -> Done:
+        """Keep the edit standing until this is cancelled; nothing is guarded where the member is not removed."""
+        async with fenced(self._tools, order) as attempt:
+            _, record = await attempt.read()
+            if record.furthest not in PAST_THE_REMOVAL:
+                return Done(note="nothing is removed: nothing to guard")
+            async with edit_stands(self._tools, attempt, order.pins):
+                tell("OnDelete and existing stand; waiting for `resolve`")
+                await asyncio.Event().wait()
+        return Done()
+
+
+@asynccontextmanager
+async def edit_stands(
+    tools: Toolbox, attempt: Attempt, pins: Pins, *, flag: bool = True
+) -> AsyncIterator[None]:
+    """Put back `OnDelete`, and with `flag` also `existing`, whenever somebody reverts them meanwhile."""
+    guard = asyncio.create_task(_guard(tools, attempt, pins, flag))
+    try:
+        yield
+    finally:
+        guard.cancel()
+        with suppress(asyncio.CancelledError):
+            await guard
+
+
+async def _guard(tools: Toolbox, attempt: Attempt, pins: Pins, flag: bool) -> None:
+    """What cannot be seen now is looked at again; an attempt that has lost the record guards nothing."""
+    while True:
+        try:
+            await _until_reverted(tools, pins, flag)
+            await _put_back(tools, attempt, pins, flag)
+        except NotYet:
+            continue  # nobody touched it while the watch lasted
+        except (LockLost, Moved):
+            return
+        except (ClusterError, Unreachable) as error:
+            tell(f"the edit of the StatefulSet cannot be watched: {error}")
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _until_reverted(tools: Toolbox, pins: Pins, flag: bool) -> None:
+    name = tools.settings.stateful_set
+    await tools.cluster.wait_for(
+        STATEFUL_SET,
+        name,
+        pins.user_cluster,
+        lambda found: bool(_reverted(found, pins, flag)),
+        seconds=WATCH_SECONDS,
+    )
+
+
+async def _put_back(tools: Toolbox, attempt: Attempt, pins: Pins, flag: bool) -> None:
+    name = tools.settings.stateful_set
+    await guarded_patch(
+        tools,
+        attempt,
+        STATEFUL_SET,
+        name,
+        pins.user_cluster,
+        change=lambda found: _reverted(found, pins, flag),
+    )
+    tell("somebody reverted the edit of the StatefulSet while a member is missing: put back")
+
+
+def _reverted(found: Object | None, pins: Pins, flag: bool) -> Patch:
+    """What is to be written so that the edit stands; empty where it does, or the object is another one."""
+    if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:
+        return []
+    operations: Patch = []
+    if found["spec"]["updateStrategy"] != ON_DELETE:
+        operations.append({"op": "replace", "path": "/spec/updateStrategy", "value": ON_DELETE})
+    if flag and flag_of(found, pins) == pins.flag.original != pins.flag.existing:
+        operations.append({"op": "replace", "path": pins.flag.pointer, "value": pins.flag.existing})
+    return operations

@@ -1,0 +1,120 @@
+"""How a replacement that cannot simply go on ends, or waits: rolled back, held, left incomplete.
+
+Before the removal everything goes back. After it there is no way back that is better than going on: what is safe
+is put back, the rest stays, and people are asked (docs/contract.md, Rules of the saga, 2 to 4).
+"""
+
+from typing import NoReturn
+
+from temporalio import workflow
+
+from workflows.conversation import HELD, NODE_DOWN, Conversation
+from workflows.saga import StepFailed, Stopped
+
+with workflow.unsafe.imports_passed_through():
+    from activities.dead_node import DeadNodeActivities as DeadNode
+    from activities.replacement_record import RecordActivities as Record
+    from activities.standing_edit import GuardActivities as Guard
+    from replace_etcd.models.orders import ClosingOrder, HoldOrder, NodeDownOrder, Order
+    from replace_etcd.models.phase import Phase
+    from replace_etcd.models.plan import Pins
+    from replace_etcd.models.request import Choice, Limits
+    from replace_etcd.models.result import Outcome
+    from replace_etcd.narration import dead_node
+
+
+class Endings(Conversation):
+    """What becomes of a replacement whose steps do not go through."""
+
+    async def _roll_back(self, error: Stopped | StepFailed) -> NoReturn:
+        """Everything back, in the order that is safe; then say what failed."""
+        stopped = isinstance(error, Stopped) or self._saga.stop_requested
+        if isinstance(error, StepFailed) and error.is_late:
+            nothing_begun = error.name == "claim_replacement_record"
+            outcome = Outcome.REFUSED if nothing_begun else Outcome.LEFT_INCOMPLETE
+            self._fail(outcome, f"{error}; this run changes nothing any more")
+        try:
+            await self._saga.roll_back()
+        except StepFailed as late:
+            self._fail(Outcome.LEFT_INCOMPLETE, f"{late}; this run changes nothing any more")
+        if stopped:
+            await self._cancelled("everything is back")
+        self._fail(Outcome.ROLLED_BACK, f"{error}; everything is back")
+
+    async def _hold(self, error: Stopped | StepFailed, limits: Limits) -> None:
+        """Rest safely and ask what to do; returns where somebody says `retry`."""
+        reason = f"{error}; {self._what_stays()}"
+        if isinstance(error, StepFailed) and error.is_late:
+            self._fail(Outcome.LEFT_INCOMPLETE, f"{error}; this run changes nothing any more")
+        self._saga.enter(Phase.HELD)
+        try:
+            await self._saga.rest_safely()
+            await self._saga.compensate(Guard.note_hold, HoldOrder, "write down why it holds", reason=reason)
+            guard = self._saga.start_guard(Guard.stand_guard, Order, "nobody may restart a survivor")
+            await self._ask(
+                HELD,
+                ["resolve retry", "resolve abandon"],
+                limits.hold,
+                lambda: self._resolution is not None,
+                why=reason,
+            )
+            await self._saga.end_guard(guard)
+        except StepFailed as late:
+            self._fail(Outcome.LEFT_INCOMPLETE, f"{error}; {late}; this run changes nothing any more")
+        said, self._resolution = self._resolution, None
+        if said is None or said.choice is Choice.ABANDON:
+            by = f"abandoned by {said.by}: {said.reason or '-'}" if said else "nobody said `retry` in time"
+            await self._leave_incomplete(f"{reason}; {by}")
+
+    async def _leave_incomplete(self, reason: str) -> NoReturn:
+        """Write down how things rest; whoever starts the replacement again resumes it."""
+        try:
+            await self._saga.compensate(
+                Record.close_replacement_record,
+                ClosingOrder,
+                "write down why",
+                outcome=Outcome.LEFT_INCOMPLETE,
+                reason=reason,
+            )
+        except StepFailed as late:
+            reason = f"{reason}; {late}; this run changes nothing any more"
+        self._fail(Outcome.LEFT_INCOMPLETE, reason)
+
+    async def _hold_for_node(self, pins: Pins, limits: Limits) -> None:
+        """The node is not Ready: ask. Returns when somebody says that it is worth another look."""
+        choices = ["resolve retry", "resolve abandon", "abort"]
+        if pins.volume_can_move:
+            choices.append("confirm_node_down")
+        why = dead_node(pins)
+        self._saga.enter(Phase.HELD)
+        await self._saga.step(Guard.note_hold, HoldOrder, "write down why it holds", reason=why)
+        await self._ask(
+            NODE_DOWN,
+            choices,
+            limits.hold,
+            lambda: self._resolution is not None or self._node_down is not None,
+            why=why,
+        )
+        said, down = self._resolution, self._node_down
+        self._resolution = self._node_down = None
+        if down is not None:
+            await self._saga.step(
+                DeadNode.delete_pod_of_dead_node,
+                NodeDownOrder,
+                f"delete {pins.replica}: {down.by} says that {pins.node} is off",
+                by=down.by,
+                reason=down.reason,
+            )
+        elif said is None or said.choice is Choice.ABANDON:
+            raise StepFailed("node", "NodeNotReady", f"{pins.node} is not Ready, and nobody said `retry`")
+
+    def _what_stays(self) -> str:
+        if self._saga.phase in (Phase.RESTORING, Phase.VERIFYING):
+            stays = (
+                "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
+            )
+        else:
+            stays = (
+                "the member is removed: the flag existing and OnDelete stay, harmless for members with data"
+            )
+        return f"{stays}; the PodDisruptionBudget is back"
