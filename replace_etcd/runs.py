@@ -1,0 +1,29 @@
+"""What Temporal knows of the run that holds a record: a Protocol, so that no activity reaches a client.
+
+A record alone cannot tell a run that works slowly from one that was ended from outside; acting on the wrong
+answer would put things back under a living run. So whatever is not certain is `UNKNOWN`, and nobody acts on that.
+"""
+
+from enum import StrEnum
+from typing import Protocol
+
+from replace_etcd.models.record import Record
+
+
+class Chain(StrEnum):
+    """How a workflow stands, over all its resets (docs/contract.md, Fencing, 6)."""
+
+    RUNNING = "running"
+    CLOSED = "closed"
+    SUCCEEDED_BY = "succeeded by another run that is under way"
+    UNKNOWN = "unknown"
+
+
+class ReplacementRuns(Protocol):
+    """The runs of the Temporal that this worker serves."""
+
+    async def state_of(self, record: Record) -> Chain:
+        """How the chain that a record names stands; `UNKNOWN` where its own Temporal does not say so itself."""
+
+    async def request_cancellation(self, record: Record, reason: str) -> bool:
+        """Ask the chain that a record names to stop; False where that chain does not run, or cannot be asked."""
