@@ -83,11 +83,13 @@ class Saga:
         self._running: workflow.ActivityHandle[Any] | None = None
         self._pins: Pins | None = None
         self._limits = Limits()
+        self._heir_of: list[str] = []
 
-    def bind(self, pins: Pins, limits: Limits) -> None:
-        """From here on every order carries these pins."""
+    def bind(self, pins: Pins, limits: Limits, *, heir_of: list[str] | None = None) -> None:
+        """From here on every order carries these pins, and names those whose record this run has taken over."""
         self._pins = pins
         self._limits = limits
+        self._heir_of = heir_of or []
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase: every order given from now on names it."""
@@ -177,6 +179,7 @@ class Saga:
             run_id=info.run_id,
             generation=self._generation,
             phase=self.phase,
+            heir_of=self._heir_of,
         )
         return order(pins=self._pins, fence=fence, **fields)
 
