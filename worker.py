@@ -74,7 +74,8 @@ async def run(settings: Settings) -> None:
     cluster = await kubernetes_cluster.connect(os.environ.get("KUBECONFIG"), settings.context)
     try:
         version = await cluster.version()
-        worker = build(client, Toolbox(cluster, settings, identity))
+        runs = temporal.TemporalRuns(client, identity.cluster_id)
+        worker = build(client, Toolbox(cluster, settings, identity, runs))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -45,7 +45,7 @@ class PodDisruptionBudgetActivities:
             if uid != order.pins.pdb_uid:
                 raise Moved(f"the budget {order.pins.pdb} is another one than in the plan: uid {uid}")
             _, record = await attempt.read()
-            backup = _backup(budget, record.backup)
+            backup = backup_of(budget, record.backup)
             await attempt.write_down(backup=backup)
         return BackedUp(
             backup=backup, note=f"{backup.manifest['spec']}" if backup.manifest else "there is none"
@@ -81,7 +81,7 @@ class PodDisruptionBudgetActivities:
                 return Left(
                     note="there was none before: the temporary one is deleted" if deleted else "there is none"
                 )
-            wanted = await self._with_living_owners(wanted)
+            wanted = await self.with_living_owners(wanted)
             if await self._read(order) is None:
                 await attempt.hold()
                 await self._tools.cluster.create(PDB, wanted, order.pins.user_cluster)
@@ -122,7 +122,7 @@ class PodDisruptionBudgetActivities:
             raise NotYet(f"the budget {name} went while it was written")
         return patched
 
-    async def _with_living_owners(self, manifest: Object) -> Object:
+    async def with_living_owners(self, manifest: Object) -> Object:
         """Owner references that point nowhere would have the garbage collector delete the budget at once.
 
         One that cannot be confirmed (this worker may not read its kind) is left out too: a budget without an
@@ -144,7 +144,7 @@ class PodDisruptionBudgetActivities:
     async def _strict(self, order: PdbOrder) -> Object:
         """The budget of the backup, or a new one for the pods of the StatefulSet; it admits no eviction."""
         if order.backup.manifest is not None:
-            base = await self._with_living_owners(order.backup.manifest)
+            base = await self.with_living_owners(order.backup.manifest)
             selector = base["spec"]["selector"]
         else:
             base = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
@@ -169,7 +169,7 @@ def cleaned(budget: Object) -> Object:
     }
 
 
-def _backup(budget: Object | None, recorded: Backup | None) -> Backup:
+def backup_of(budget: Object | None, recorded: Backup | None) -> Backup:
     """What is to come back: the budget that stands, unless it is a temporary one, or gone, of an earlier run."""
     if budget is not None and not _is_temporary(budget):
         return Backup(manifest=cleaned(budget))

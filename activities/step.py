@@ -13,6 +13,7 @@ from temporalio import activity
 
 from replace_etcd.cluster import AdminCluster
 from replace_etcd.models.orders import Done
+from replace_etcd.runs import ReplacementRuns
 from replace_etcd.settings import Settings
 
 HEARTBEAT_SECONDS = 2.0
@@ -36,6 +37,7 @@ class Toolbox:
     cluster: AdminCluster
     settings: Settings
     temporal: TemporalIdentity
+    runs: ReplacementRuns
 
 
 def step(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:

@@ -163,7 +163,9 @@ def data_directory(pins: Pins) -> str:
 
 
 def _is_ours(pod: Object, order: Order) -> bool:
-    return bool((pod["metadata"].get("labels") or {}).get(RUN_LABEL) == order.fence.first_run_id)
+    """Made by this run, or by one whose record it has taken over."""
+    run = (pod["metadata"].get("labels") or {}).get(RUN_LABEL)
+    return run is not None and run in (order.fence.first_run_id, *order.fence.heir_of)
 
 
 def _toleration(key: str, effect: str, seconds: int | None) -> Object:

@@ -25,5 +25,5 @@ class ReplacementRuns(Protocol):
     async def state_of(self, record: Record) -> Chain:
         """How the chain that a record names stands; `UNKNOWN` where its own Temporal does not say so itself."""
 
-    async def request_cancellation(self, record: Record, reason: str) -> bool:
-        """Ask the chain that a record names to stop; False where that chain does not run, or cannot be asked."""
+    async def cancel(self, workflow_id: str, run_id: str) -> None:
+        """Ask for a cancel of one of our own runs; one that has ended is left as it is."""

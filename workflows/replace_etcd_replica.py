@@ -123,7 +123,7 @@ class ReplaceEtcdReplica(Endings):
 
     def _bind(self, request: ReplacementRequest, plan: Plan, pins: Pins) -> Pins:
         heir_of = plan.resume.heir_of if plan.resume else []
-        self._saga.bind(pins, request.limits, heir_of)
+        self._saga.bind(pins, request.limits, heir_of=heir_of)
         workflow.upsert_search_attributes([FAILED_REPLICA.value_set(pins.replica)])
         return pins
 

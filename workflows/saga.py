@@ -93,8 +93,8 @@ class Saga:
         """Whether somebody asked for a stop: by the server's cancel, or by the update `abort`."""
         return self.stops > 0
 
-    def bind(self, pins: Pins, limits: Limits, heir_of: list[str] | None = None) -> None:
-        """From here on every order carries these pins, and says whose record was taken over."""
+    def bind(self, pins: Pins, limits: Limits, *, heir_of: list[str] | None = None) -> None:
+        """From here on every order carries these pins, and names those whose record this run has taken over."""
         self._pins = pins
         self._limits = limits
         self._heir_of = heir_of or []

@@ -17,13 +17,15 @@ from replace_etcd.kubernetes_cluster import connect
 from replace_etcd.models.orders import Done, Fence, Order
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Pins
+from replace_etcd.models.record import Record
 from replace_etcd.pod_template import find_flag
+from replace_etcd.runs import Chain
 from replace_etcd.settings import Settings
 from tests.lab.conftest import client, control_plane, pki, world
 from tests.lab.world import World
 from tests.workflows.script import PINS
 
-__all__ = ["Bench", "client", "control_plane", "now", "pki", "world"]
+__all__ = ["Bench", "ScriptedRuns", "client", "control_plane", "now", "pki", "world"]
 
 R = TypeVar("R", bound=Done)
 O = TypeVar("O", bound=Order)  # noqa: E741
@@ -38,13 +40,28 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[AdminCluster]:
     await connected.close()
 
 
+class ScriptedRuns:
+    """What Temporal says of runs, by first run id; nothing is known of any other."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, Chain] = {}
+        self.cancelled: list[str] = []
+
+    async def state_of(self, record: Record) -> Chain:
+        return self.states.get(record.first_run_id, Chain.UNKNOWN)
+
+    async def cancel(self, workflow_id: str, run_id: str) -> None:
+        self.cancelled.append(run_id)
+
+
 class Bench:
     """A namespace with the objects that the activities act on, and orders for them."""
 
     def __init__(self, cluster: AdminCluster, pins: Pins) -> None:
         self.cluster = cluster
         self.pins = pins
-        self.tools = Toolbox(cluster, SETTINGS, IDENTITY)
+        self.runs = ScriptedRuns()
+        self.tools = Toolbox(cluster, SETTINGS, IDENTITY, self.runs)
         self.run_id = uuid.uuid4().hex
         self.generation = 0
 

@@ -163,7 +163,7 @@ async def test_a_second_replacement_cannot_claim_the_record(bench: Bench) -> Non
 
 async def test_the_same_workflow_id_on_another_temporal_is_another_replacement(bench: Bench) -> None:
     await bench.claim()
-    elsewhere = Toolbox(bench.cluster, SETTINGS, TemporalIdentity("temporal-2", "default"))
+    elsewhere = Toolbox(bench.cluster, SETTINGS, TemporalIdentity("temporal-2", "default"), bench.runs)
     with pytest.raises(LockLost):
         await bench.run(NodeActivities(elsewhere).cordon_node, bench.order(Order))
     assert not await is_cordoned(bench)

@@ -75,7 +75,7 @@ async def cluster(lab_options: LabOptions) -> AsyncIterator[AdminCluster]:
 async def beside(cluster: AdminCluster) -> Beside:
     """Put a utility Pod beside kube-etcd-1, which runs."""
     bench = Bench(cluster, LAB_PINS)
-    bench.tools = Toolbox(cluster, Settings(), TemporalIdentity("temporal-1", "default"))
+    bench.tools = Toolbox(cluster, Settings(), TemporalIdentity("temporal-1", "default"), bench.runs)
     await bench.claim()
     ready = await bench.run(UtilityPodActivities(bench.tools).create_utility_pod, bench.order(Order))
     return Beside(bench, ready.uid, ready.member_inode)

@@ -1,0 +1,84 @@
+"""A real Temporal server, and a workflow that waits until it is told to end."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from temporalio import workflow
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Worker
+
+from lab.temporal_server import running_temporal
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.record import Record
+from replace_etcd.temporal import TemporalRuns, cluster_id
+
+QUEUE = "waiting"
+ID = "replace-etcd.user-cluster-1"
+
+
+@workflow.defn
+class Waiting:
+    """Stands for a replacement: it runs until it is told to end, and can be reset to its beginning."""
+
+    def __init__(self) -> None:
+        self._over = False
+
+    @workflow.signal
+    async def end(self) -> None:
+        """Let it complete."""
+        self._over = True
+
+    @workflow.query
+    def began(self) -> bool:
+        """Whether its first task is done."""
+        return True
+
+    @workflow.run
+    async def run(self) -> None:
+        """Wait."""
+        await workflow.wait_condition(lambda: self._over)
+
+
+class Temporal:
+    """One Temporal with a worker for `Waiting`, and what is asked of it."""
+
+    def __init__(self, client: Client, identity: str) -> None:
+        self.client = client
+        self.identity = identity
+        self.runs = TemporalRuns(client, identity)
+
+    async def start(self) -> WorkflowHandle[Waiting, None]:
+        """Start one; it has begun when this returns."""
+        started = await self.client.start_workflow(Waiting.run, id=ID, task_queue=QUEUE)
+        await started.query(Waiting.began)
+        return self.client.get_workflow_handle_for(Waiting.run, ID, run_id=started.first_execution_run_id)
+
+    def record(self, run: WorkflowHandle[Waiting, None], **changes: object) -> Record:
+        """The record that this run would have written."""
+        now = datetime.now(UTC)
+        record = Record(
+            temporal_cluster_id=self.identity,
+            temporal_namespace=self.client.namespace,
+            workflow_id=run.id,
+            first_run_id=str(run.run_id),
+            run_id=str(run.run_id),
+            generation=1,
+            phase=Phase.DRAINING,
+            until=now,
+            started_at=now,
+            updated_at=now,
+            replica="kube-etcd-1",
+            node="node-2",
+            member_id="b1",
+        )
+        return record.model_copy(update=changes)
+
+
+@pytest.fixture
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Temporal]:
+    async with running_temporal(tmp_path_factory.mktemp("temporal")) as server:
+        client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+        async with Worker(client, task_queue=QUEUE, workflows=[Waiting]):
+            yield Temporal(client, await cluster_id(client))
