@@ -9,12 +9,12 @@ the ones of the order, nobody holds the lock of `member/snap/db`, and what is de
 from activities.fencing import fenced
 from activities.step import Toolbox, step
 from activities.survivors import Survivors
-from activities.utility_pod import CONTAINER, data_directory
 from replace_etcd.cluster import POD
 from replace_etcd.errors import CommandFailed, Moved
 from replace_etcd.etcd import same_member
 from replace_etcd.models.orders import Done, UtilityPodOrder
 from replace_etcd.pod_template import uses_claim
+from replace_etcd.utility_pod import CONTAINER, data_directory
 
 WIPE_SECONDS = 300.0
 REFUSED_EXIT_CODES = {
