@@ -11,12 +11,12 @@ from activities.node import keep_cordoned
 from activities.standing_edit import edit_stands
 from activities.step import Toolbox, step
 from activities.survivors import Survivors
-from activities.utility_pod import CONTAINER, data_directory
 from replace_etcd.cluster import POD
 from replace_etcd.errors import CommandFailed, Moved
 from replace_etcd.etcd import same_member
 from replace_etcd.models.orders import Done, UtilityPodOrder
 from replace_etcd.pod_template import uses_claim
+from replace_etcd.utility_pod import CONTAINER, data_directory
 
 WIPE_SECONDS = 300.0
 REFUSED_EXIT_CODES = {

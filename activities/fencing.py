@@ -124,12 +124,14 @@ class Attempt:
         }
 
     def _must_be_ours(self, record: Record) -> None:
+        must_not_be_taken(record)
         if record.attempt != self.token:
             raise LockLost(
                 f"the record has been taken by generation {record.generation} of {record.workflow_id}"
             )
 
     def _must_not_be_late(self, record: Record) -> None:
+        must_not_be_taken(record)
         fence, info = self._order.fence, activity.info()
         identity = self._tools.temporal
         chain = (identity.cluster_id, identity.namespace, fence.workflow_id, fence.first_run_id)
@@ -231,6 +233,12 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
         await attempt.end()
         raise
     await attempt.end()
+
+
+def must_not_be_taken(record: Record) -> None:
+    """`LockLost` where a person goes on by hand, as the record's own words say how to (`replace_etcd.by_hand`)."""
+    if record.taken_by_hand:
+        raise LockLost(f"{record.taken_by_hand} has taken the record over and goes on by hand")
 
 
 async def wait_out(record: Record) -> None:

@@ -4,7 +4,7 @@
 `close_replacement_record` by the fence.
 """
 
-from activities.fencing import Attempt, fenced, new_record, record_data, wait_out
+from activities.fencing import Attempt, fenced, must_not_be_taken, new_record, record_data, wait_out
 from activities.step import Toolbox, step
 from replace_etcd.cluster import CONFIG_MAP, Object
 from replace_etcd.errors import Conflict, LockLost
@@ -67,6 +67,7 @@ class RecordActivities:
     async def _find_or_take_over(self, order: Order, manifest: Object) -> Done:
         wanted = Record.from_data(manifest["data"])
         config_map, record = await self._read(order)
+        must_not_be_taken(record)
         if record.chain == wanted.chain:
             return Done(note="the record is this replacement's already")
         if record.first_run_id not in order.fence.heir_of:

@@ -12,11 +12,8 @@ from replace_etcd.errors import CommandFailed, Moved
 from replace_etcd.models.orders import Done, Order, UtilityPodReady
 from replace_etcd.models.plan import Pins
 from replace_etcd.pod_template import is_ready, uses_claim
+from replace_etcd.utility_pod import CONTAINER, RUN_LABEL, data_directory, name_of, utility_pod
 
-CONTAINER = "etcd-utility"
-DATA = "/var/lib/etcd"
-SCRATCH = "/snapshot"
-RUN_LABEL = "replace-etcd/run"
 READY_SECONDS = 90.0
 GONE_SECONDS = 60.0
 EXEC_SECONDS = 20.0
@@ -48,7 +45,10 @@ class UtilityPodActivities:
                 self._must_be_ours(pod, order)
             else:
                 await attempt.hold()
-                pod = await self._tools.cluster.create(POD, self._manifest(order), pins.user_cluster)
+                manifest = utility_pod(
+                    pins, self._tools.settings, order.fence.first_run_id, order.fence.generation
+                )
+                pod = await self._tools.cluster.create(POD, manifest, pins.user_cluster)
             uid = pod["metadata"]["uid"]
             tell(f"waiting until pod {name} is Ready")
             await self._tools.cluster.wait_for(POD, name, pins.user_cluster, is_ready, seconds=READY_SECONDS)
@@ -73,7 +73,7 @@ class UtilityPodActivities:
 
     def name(self, pins: Pins) -> str:
         """The vendor's name: the prefix and the member's ordinal."""
-        return f"{self._tools.settings.utility_name_prefix}-{pins.ordinal}"
+        return name_of(pins, self._tools.settings)
 
     async def _delete(self, attempt: Attempt, pod: Object) -> None:
         metadata = pod["metadata"]
@@ -111,63 +111,8 @@ class UtilityPodActivities:
             raise CommandFailed("looking for sh, mv, rm, find and stat in the utility Pod", 3, answer.stderr)
         return answer.stdout.strip()
 
-    def _manifest(self, order: Order) -> Object:
-        pins, settings = order.pins, self._tools.settings
-        name = self.name(pins)
-        uid = {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
-        container = {
-            "name": CONTAINER,
-            "image": settings.utility_image,
-            "command": ["/bin/sh", "-ec", "while :; do sleep 5; done"],
-            "env": [uid, {"name": "RUN_TOKEN", "value": order.fence.first_run_id}],
-            "volumeMounts": [
-                {"name": "data", "mountPath": DATA},
-                {"name": "certificates", "mountPath": settings.certificates_directory},
-                {"name": "snapshot", "mountPath": SCRATCH},
-            ],
-        }
-        spec = {
-            "containers": [container],
-            "volumes": [
-                {"name": "data", "persistentVolumeClaim": {"claimName": pins.claim}},
-                {
-                    "name": "certificates",
-                    "secret": {"secretName": pins.certificates_secret, "defaultMode": 420},
-                },
-                {"name": "snapshot", "emptyDir": {}},
-            ],
-            "nodeSelector": {
-                settings.cluster_name_label: pins.user_cluster,
-                "kubernetes.io/hostname": pins.node_hostname,
-            },
-            "tolerations": [
-                _toleration("node.kubernetes.io/not-ready", "NoExecute", 300),
-                _toleration("node.kubernetes.io/unreachable", "NoExecute", 300),
-                _toleration("node.kubernetes.io/unschedulable", "NoSchedule", None),
-            ],
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-        }
-        labels = {RUN_LABEL: order.fence.first_run_id, "replace-etcd/generation": str(order.fence.generation)}
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name, "namespace": pins.user_cluster, "labels": labels},
-            "spec": spec,
-        }
-
-
-def data_directory(pins: Pins) -> str:
-    """The data directory as the utility Pod sees it: it mounts the root of the claim."""
-    return DATA if pins.data_path == "." else f"{DATA}/{pins.data_path}"
-
 
 def _is_ours(pod: Object, order: Order) -> bool:
     """Made by this run, or by one whose record it has taken over."""
     run = (pod["metadata"].get("labels") or {}).get(RUN_LABEL)
     return run is not None and run in (order.fence.first_run_id, *order.fence.heir_of)
-
-
-def _toleration(key: str, effect: str, seconds: int | None) -> Object:
-    toleration: Object = {"key": key, "operator": "Exists", "effect": effect}
-    return toleration if seconds is None else toleration | {"tolerationSeconds": seconds}

@@ -13,6 +13,8 @@ from replace_etcd.models.result import Outcome
 
 RECORD = "record.json"
 BY_HAND = "what-to-do-by-hand.txt"
+# A person who goes on with kubectl writes a name under this key: no attempt of any run changes anything then.
+TAKEN_BY_HAND = "taken-over-by-hand"
 
 
 class Record(Message):
@@ -45,6 +47,7 @@ class Record(Message):
     outcome: Outcome | None = None
     reason: str = ""
     by_hand: str = ""
+    taken_by_hand: str = ""
 
     @property
     def chain(self) -> tuple[str, str, str, str]:
@@ -52,10 +55,13 @@ class Record(Message):
         return (self.temporal_cluster_id, self.temporal_namespace, self.workflow_id, self.first_run_id)
 
     def to_data(self) -> dict[str, str]:
-        """As the data of a ConfigMap: one key for programs, one for people."""
-        return {RECORD: self.model_dump_json(exclude={"by_hand"}, indent=1), BY_HAND: self.by_hand}
+        """As the data of a ConfigMap: one key for programs, one for people, one by which people take over."""
+        taken = {TAKEN_BY_HAND: self.taken_by_hand} if self.taken_by_hand else {}
+        words = {"by_hand", "taken_by_hand"}
+        return {RECORD: self.model_dump_json(exclude=words, indent=1), BY_HAND: self.by_hand} | taken
 
     @classmethod
     def from_data(cls, data: dict[str, str]) -> Self:
         """Read it back from the data of a ConfigMap."""
-        return cls.model_validate_json(data[RECORD]).model_copy(update={"by_hand": data.get(BY_HAND, "")})
+        words = {"by_hand": data.get(BY_HAND, ""), "taken_by_hand": data.get(TAKEN_BY_HAND, "")}
+        return cls.model_validate_json(data[RECORD]).model_copy(update=words)

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities.etcd_members import EtcdMemberActivities
 from activities.fencing import Attempt, fenced
@@ -14,7 +15,7 @@ from replace_etcd.cluster import CONFIG_MAP, NODE, Object
 from replace_etcd.errors import LockLost, Moved
 from replace_etcd.models.orders import ClosingOrder, Order
 from replace_etcd.models.phase import Phase
-from replace_etcd.models.record import Record
+from replace_etcd.models.record import TAKEN_BY_HAND, Record
 from replace_etcd.models.result import Outcome
 from tests.activities.conftest import SETTINGS, Bench, now
 
@@ -233,3 +234,40 @@ async def test_a_step_that_is_stopped_between_its_changes_gives_the_record_up_at
         await in_an_activity(stopped)
     _, record = await read(bench)
     assert (record.until <= now()) is answered
+
+
+async def take_by_hand(bench: Bench) -> None:
+    """What the words of the record tell a person to do first."""
+    name, namespace = SETTINGS.record, bench.pins.user_cluster
+    taken = {"op": "add", "path": f"/data/{TAKEN_BY_HAND}", "value": "ann"}
+    await bench.cluster.patch(CONFIG_MAP, name, namespace, [taken])
+
+
+async def test_a_record_that_a_person_has_taken_lets_no_order_change_anything(bench: Bench) -> None:
+    await bench.claim()
+    order = bench.order(Order)
+    under_way = Attempt(bench.tools, order)
+
+    async def taken_in_the_middle() -> None:
+        await under_way.begin()
+        await take_by_hand(bench)
+        with pytest.raises(LockLost, match="ann has taken"):
+            await under_way.hold()
+        await under_way.end()
+
+    await ActivityEnvironment().run(taken_in_the_middle)
+    with pytest.raises(LockLost, match="ann has taken"):
+        await bench.run(NodeActivities(bench.tools).cordon_node, bench.order(Order))
+    assert not await is_cordoned(bench)
+    assert (await read(bench))[1].taken_by_hand == "ann"
+
+
+async def test_a_record_that_a_person_has_taken_cannot_be_claimed(bench: Bench) -> None:
+    await bench.claim()
+    await take_by_hand(bench)
+    with pytest.raises(LockLost, match="ann has taken"):
+        await bench.claim()
+    heir = bench.fence(1, first_run_id="another", run_id="another")
+    order = Order(pins=bench.pins, fence=heir.model_copy(update={"heir_of": [bench.run_id]}))
+    with pytest.raises(LockLost, match="ann has taken"):
+        await bench.run(RecordActivities(bench.tools).claim_replacement_record, order)

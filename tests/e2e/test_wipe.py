@@ -12,7 +12,7 @@ import pytest
 
 from activities.data_directory import WIPE, DataDirectoryActivities
 from activities.step import TemporalIdentity, Toolbox
-from activities.utility_pod import CONTAINER, UtilityPodActivities
+from activities.utility_pod import UtilityPodActivities
 from lab.options import LabOptions
 from lab.runner import running_lab
 from replace_etcd.cluster import AdminCluster, CommandResult
@@ -20,6 +20,7 @@ from replace_etcd.errors import Moved
 from replace_etcd.kubernetes_cluster import connect
 from replace_etcd.models.orders import Order, UtilityPodOrder
 from replace_etcd.settings import Settings
+from replace_etcd.utility_pod import CONTAINER
 from tests.activities.conftest import Bench
 from tests.e2e.conftest import NAMESPACE
 from tests.workflows.script import PINS

@@ -1,0 +1,74 @@
+"""The utility Pod as an object: the steps create it, and so does a person who follows the record by hand. Pure."""
+
+from replace_etcd.cluster import Object
+from replace_etcd.models.plan import Pins
+from replace_etcd.settings import Settings
+
+CONTAINER = "etcd-utility"
+DATA = "/var/lib/etcd"
+SCRATCH = "/snapshot"
+RUN_LABEL = "replace-etcd/run"
+
+
+def name_of(pins: Pins, settings: Settings) -> str:
+    """The vendor's name: the prefix and the member's ordinal."""
+    return f"{settings.utility_name_prefix}-{pins.ordinal}"
+
+
+def data_directory(pins: Pins) -> str:
+    """The data directory as the utility Pod sees it: it mounts the root of the claim."""
+    return DATA if pins.data_path == "." else f"{DATA}/{pins.data_path}"
+
+
+def utility_pod(pins: Pins, settings: Settings, run: str, generation: int) -> Object:
+    """The Pod that mounts the volume of the failed member on its node, cordoned or not."""
+    labels = {RUN_LABEL: run, "replace-etcd/generation": str(generation)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name_of(pins, settings), "namespace": pins.user_cluster, "labels": labels},
+        "spec": {
+            "containers": [_container(settings, run)],
+            "volumes": _volumes(pins),
+            "nodeSelector": {
+                settings.cluster_name_label: pins.user_cluster,
+                "kubernetes.io/hostname": pins.node_hostname,
+            },
+            "tolerations": [
+                _toleration("node.kubernetes.io/not-ready", "NoExecute", 300),
+                _toleration("node.kubernetes.io/unreachable", "NoExecute", 300),
+                _toleration("node.kubernetes.io/unschedulable", "NoSchedule", None),
+            ],
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+        },
+    }
+
+
+def _container(settings: Settings, run: str) -> Object:
+    uid = {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+    return {
+        "name": CONTAINER,
+        "image": settings.utility_image,
+        "command": ["/bin/sh", "-ec", "while :; do sleep 5; done"],
+        "env": [uid, {"name": "RUN_TOKEN", "value": run}],
+        "volumeMounts": [
+            {"name": "data", "mountPath": DATA},
+            {"name": "certificates", "mountPath": settings.certificates_directory},
+            {"name": "snapshot", "mountPath": SCRATCH},
+        ],
+    }
+
+
+def _volumes(pins: Pins) -> list[Object]:
+    secret = {"secretName": pins.certificates_secret, "defaultMode": 420}
+    return [
+        {"name": "data", "persistentVolumeClaim": {"claimName": pins.claim}},
+        {"name": "certificates", "secret": secret},
+        {"name": "snapshot", "emptyDir": {}},
+    ]
+
+
+def _toleration(key: str, effect: str, seconds: int | None) -> Object:
+    toleration: Object = {"key": key, "operator": "Exists", "effect": effect}
+    return toleration if seconds is None else toleration | {"tolerationSeconds": seconds}
