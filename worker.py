@@ -13,12 +13,16 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.data_directory import DataDirectoryActivities
+from activities.dead_node import DeadNodeActivities
 from activities.etcd_members import EtcdMemberActivities
 from activities.node import NodeActivities
 from activities.pod_disruption_budget import PodDisruptionBudgetActivities
 from activities.preflight import PreflightActivities
 from activities.replacement_record import RecordActivities
 from activities.restart import RestartActivities
+from activities.runs import RunActivities
+from activities.snapshot import SnapshotActivities
+from activities.standing_edit import GuardActivities
 from activities.stateful_set import StatefulSetActivities
 from activities.step import TemporalIdentity, Toolbox
 from activities.utility_pod import UtilityPodActivities
@@ -40,6 +44,10 @@ STEPS = (
     DataDirectoryActivities,
     RestartActivities,
     VerificationActivities,
+    SnapshotActivities,
+    GuardActivities,
+    DeadNodeActivities,
+    RunActivities,
 )
 
 

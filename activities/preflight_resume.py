@@ -36,7 +36,10 @@ async def look_at_record(looks: Looks) -> None:
     record = Record.from_data(config_map["data"])
     says = f"{record.workflow_id}: {record.phase.value}, {record.outcome.value if record.outcome else 'under way'}"
     chain = await _chain(looks, record)
-    if chain is Chain.CLOSED:
+    if record.taken_by_hand:
+        says = f"{record.taken_by_hand} goes on with {record.workflow_id} by hand"
+        findings.refuse("no other replacement", says, f"wait, or delete ConfigMap {name} when it is done")
+    elif chain is Chain.CLOSED:
         looks.record = record
         findings.warn("no other replacement", f"{says}; its run has ended, and is taken over")
     elif looks.request.dry_run:

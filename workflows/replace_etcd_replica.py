@@ -14,8 +14,6 @@ from workflows.endings import Endings
 from workflows.saga import StepFailed, Stopped
 
 with workflow.unsafe.imports_passed_through():
-    from activities.snapshot import SnapshotActivities as Snapshots
-
     from activities.data_directory import DataDirectoryActivities as Data
     from activities.etcd_members import EtcdMemberActivities as Members
     from activities.node import NodeActivities as Node
@@ -23,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.preflight import PreflightActivities
     from activities.replacement_record import RecordActivities as Record
     from activities.restart import RestartActivities as Restart
+    from activities.snapshot import SnapshotActivities as Snapshots
     from activities.stateful_set import StatefulSetActivities as Template
     from activities.utility_pod import UtilityPodActivities as Utility
     from activities.verification import VerificationActivities as Verification
@@ -152,6 +151,8 @@ class ReplaceEtcdReplica(Endings):
         step = resume.step if resume else Phase.PROTECTING
         if step is not Phase.PROTECTING:
             self._saga.past_the_point_of_no_return = True
+            self._saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
+            self._saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
         pins = await self._take_hold(request, pins)
         if step in (Phase.PROTECTING, Phase.CLEANING):
             utility = await self._make_room(request, pins)
@@ -163,7 +164,7 @@ class ReplaceEtcdReplica(Endings):
             self._new_member_id = new_id = resume.new_member_id
         else:
             if step is Phase.ADDING:
-                await self._stand_again(pins)
+                await self._stand_again()
             new_id = await self._join(request, pins)
         await self._restore(pins, new_id)
 
@@ -184,7 +185,6 @@ class ReplaceEtcdReplica(Endings):
         saga.undo_with(
             Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=self._backup
         )
-        saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
         return pins
 
     async def _take_node(self, request: ReplacementRequest, pins: Pins) -> Pins:
@@ -226,6 +226,7 @@ class ReplaceEtcdReplica(Endings):
 
     async def _mount(self, pins: Pins) -> UtilityPodReady:
         """Step 6 of the runbook, early: a wrong image, Secret or volume is found while there is a way back."""
+        self._saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
         return await self._saga.step(Utility.create_utility_pod, Order, f"utility Pod with {pins.claim}")
 
     async def _protect(self) -> None:
@@ -291,10 +292,9 @@ class ReplaceEtcdReplica(Endings):
             member_inode=utility.member_inode,
         )
 
-    async def _stand_again(self, pins: Pins) -> None:
+    async def _stand_again(self) -> None:
         """Before an unfinished replacement goes on where a member is to join: edit and budget must stand."""
         self._saga.enter(Phase.ADDING)
-        self._saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
         await self._protect()
         await self._saga.step(
             Template.join_existing_on_delete, Order, "flag existing and OnDelete, in one patch"

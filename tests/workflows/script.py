@@ -19,8 +19,10 @@ from replace_etcd.models.orders import (
     MemberAdded,
     MemberRemoved,
     MembersSeen,
+    NodeTaken,
     Preflighted,
     RemovalSettled,
+    SnapshotTaken,
     UtilityPodReady,
 )
 from replace_etcd.models.plan import Backup, Check, FlagPlace, Member, Pins, Plan, Survivor, Verdict
@@ -93,6 +95,8 @@ class Script:
             "preflight": Preflighted(plan=PLAN),
             "back_up_pod_disruption_budget": BackedUp(backup=BACKUP),
             "create_utility_pod": UtilityPodReady(uid="uid-utility", member_inode="7"),
+            "take_node": NodeTaken(),
+            "take_snapshot": SnapshotTaken(),
             "remove_member": MemberRemoved(members=VOTERS[:2]),
             "settle_removal": RemovalSettled(may_be_sent=True),
             "add_member": MemberAdded(member_id="b2", members=VOTERS),

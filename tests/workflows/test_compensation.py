@@ -19,18 +19,20 @@ BUDGET, FLAG, POD = (
     "replace_pod_with_wrong_flag",
 )
 UTILITY, UNCORDON, RECORD = "delete_utility_pod", "uncordon_node", "delete_replacement_record"
+RESTED = [BUDGET, UTILITY, UNCORDON, "note_hold", "stand_guard", "close_replacement_record"]
 UNDONE_AFTER = {
     "claim_replacement_record": [RECORD],
-    "back_up_pod_disruption_budget": [RECORD],
-    "delete_pod_disruption_budget": [BUDGET, RECORD],
-    "join_existing_on_delete": [BUDGET, FLAG, POD, RECORD],
+    "take_node": [UNCORDON, RECORD],
+    "back_up_pod_disruption_budget": [UNCORDON, RECORD],
+    "delete_pod_disruption_budget": [BUDGET, UNCORDON, RECORD],
+    "join_existing_on_delete": [BUDGET, FLAG, POD, UNCORDON, RECORD],
     "cordon_node": [BUDGET, FLAG, POD, UNCORDON, RECORD],
-    "create_utility_pod": [BUDGET, FLAG, POD, UTILITY, UNCORDON, RECORD],
-    "evict_failed_pod": list(ROLL_BACK_ORDER),
-    "protect_survivors": list(ROLL_BACK_ORDER),
-    "drain_node": list(ROLL_BACK_ORDER),
-    "wait_until_failed_pod_is_gone": list(ROLL_BACK_ORDER),
 }
+INTERRUPTED = ("take_node", "create_utility_pod", "evict_failed_pod", "drain_node", "take_snapshot")
+
+
+def undone_after(step: str) -> list[str]:
+    return UNDONE_AFTER.get(step, list(ROLL_BACK_ORDER))
 
 
 @pytest.mark.parametrize("failing", MAKE_ROOM[1:])
@@ -38,10 +40,10 @@ async def test_a_step_that_fails_before_the_removal_undoes_what_was_begun(stage:
     stage.script.fail(failing)
     error, result = await stage.failure(await stage.start())
     before = MAKE_ROOM[: MAKE_ROOM.index(failing) + 1]
-    assert stage.script.calls == before + UNDONE_AFTER[failing]
+    assert stage.script.calls == before + undone_after(failing)
     assert (error.type, result.outcome) == ("RolledBack", Outcome.ROLLED_BACK)
     assert f"{failing} went wrong" in error.message
-    assert result.restored == UNDONE_AFTER[failing]
+    assert result.restored == undone_after(failing)
 
 
 async def test_a_removal_that_certainly_never_started_is_rolled_back(stage: Stage) -> None:
@@ -56,13 +58,7 @@ async def test_a_removal_that_may_have_been_sent_keeps_existing(stage: Stage) ->
     error, result = await stage.failure(await stage.start())
     assert (error.type, result.outcome) == ("LeftIncomplete", Outcome.LEFT_INCOMPLETE)
     assert FLAG not in stage.script.calls
-    assert stage.script.calls[-5:] == [
-        "settle_removal",
-        BUDGET,
-        UTILITY,
-        UNCORDON,
-        "close_replacement_record",
-    ]
+    assert stage.script.calls[-7:] == ["settle_removal", *RESTED]
     assert "existing" in result.reason
 
 
@@ -82,8 +78,7 @@ async def test_after_the_removal_the_flag_never_goes_back_by_compensation(
     error, result = await stage.failure(await stage.start())
     assert error.type == "LeftIncomplete"
     assert FLAG not in script.calls
-    assert script.calls[-1] == "close_replacement_record"
-    assert set(script.calls[-4:-1]) == {BUDGET, UTILITY, UNCORDON}
+    assert script.calls[-6:] == RESTED
     assert result.outcome is Outcome.LEFT_INCOMPLETE
 
 
@@ -117,18 +112,13 @@ async def test_a_cancel_before_the_removal_puts_everything_back(stage: Stage, du
     handle = await stage.start()
     await asyncio.wait_for(begun.wait(), 30)
     await handle.cancel()
-    if during not in (
-        "create_utility_pod",
-        "evict_failed_pod",
-        "drain_node",
-        "wait_until_failed_pod_is_gone",
-    ):
+    if during not in (*INTERRUPTED, "wait_until_failed_pod_is_gone"):
         stage.script.release(during)
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
     assert isinstance(caught.value.cause, CancelledError)
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
-    assert stage.script.calls == MAKE_ROOM[: MAKE_ROOM.index(during) + 1] + UNDONE_AFTER[during]
+    assert stage.script.calls == MAKE_ROOM[: MAKE_ROOM.index(during) + 1] + undone_after(during)
     assert (await handle.query("progress"))["outcome"] == "cancelled"
 
 

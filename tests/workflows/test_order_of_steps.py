@@ -8,6 +8,7 @@ from tests.workflows.script import PINS, PLAN
 MAKE_ROOM = [
     "preflight",
     "claim_replacement_record",
+    "take_node",
     "back_up_pod_disruption_budget",
     "delete_pod_disruption_budget",
     "join_existing_on_delete",
@@ -17,6 +18,7 @@ MAKE_ROOM = [
     "protect_survivors",
     "drain_node",
     "wait_until_failed_pod_is_gone",
+    "take_snapshot",
 ]
 JOIN = [
     "remove_member",

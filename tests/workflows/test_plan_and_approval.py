@@ -64,7 +64,7 @@ async def test_an_approval_that_nobody_waits_for_is_rejected(stage: Stage) -> No
     await begun.wait()
     with pytest.raises(WorkflowUpdateFailedError) as caught:
         await handle.execute_update("approve", {"approver": "ann"})
-    assert "does not wait for approval: it is draining" in str(caught.value.cause)
+    assert "does not wait for approve: it is draining" in str(caught.value.cause)
     stage.script.release("drain_node")
     await handle.result()
 
