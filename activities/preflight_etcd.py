@@ -11,7 +11,14 @@ from activities.preflight_resume import (
 from activities.survivors import Survivors, output_of
 from activities.verification import equal_hashes
 from replace_etcd.errors import CommandFailed, NotStarted, OutcomeUnknown, ReplacementError
-from replace_etcd.etcd import MemberStatus, hexadecimal, joins_as_learner, known_to_corrupt, parse_alarms
+from replace_etcd.etcd import (
+    MemberStatus,
+    hexadecimal,
+    joins_as_learner,
+    known_to_corrupt,
+    parse_alarms,
+    reachable_urls,
+)
 from replace_etcd.models.plan import Member, Survivor
 from replace_etcd.quorum import quorum, tolerance_while_replacing
 
@@ -94,8 +101,14 @@ def _one_failed(looks: Looks) -> bool:
         looks.findings.refuse("the named replica", f"{named} answers and is healthy", way_out, fatal=True)
         return False
     looks.findings.ok("exactly one failed member", evidence)
+    urls = {member.id: reachable_urls(member) for member in looks.members}
     looks.survivors = [
-        Survivor(pod=pod, pod_uid=looks.pods[pod]["metadata"]["uid"], member_id=status.member_id)
+        Survivor(
+            pod=pod,
+            pod_uid=looks.pods[pod]["metadata"]["uid"],
+            member_id=status.member_id,
+            client_urls=urls.get(status.member_id, []),
+        )
         for pod, status in looks.statuses.items()
         if pod != looks.replica
     ]

@@ -4,13 +4,14 @@ Objects are plain JSON (`dict`), exactly as the API server sent them: a typed cl
 releases that it does not know, and a PodDisruptionBudget must come back with every field that it had.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 Object = dict[str, Any]
 Patch = list[dict[str, Any]]
 Condition = Callable[[Object | None], bool]
+Sink = Callable[[bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,24 @@ class AdminCluster(Protocol):
         """Run a command in a container.
 
         `NotStarted` where it was refused at the handshake, `OutcomeUnknown` where its end was not seen.
+        """
+
+    async def stream(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: list[str],
+        sink: Sink,
+        *,
+        seconds: float,
+        silence: float,
+    ) -> CommandResult:
+        """Run a command as `execute` does, and hand its output to the sink, chunk by chunk, as it comes.
+
+        No more than a chunk is held here, and the next is not read before the sink has taken the last; the result's
+        own `stdout` is empty. `OutcomeUnknown` also where nothing came for `silence` seconds. What the sink has seen
+        is whole only where this returns: an error of the sink ends it, as it is.
         """
 
     async def permitted(

@@ -3,13 +3,16 @@
 Decisions rest on member lists and statuses, never on the texts of errors (docs/contract.md, Etcd rules).
 """
 
+import ipaddress
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from replace_etcd.models import Message
 from replace_etcd.models.plan import Member
 
+CLIENT_PORT = 2379
 LEARNERS_SINCE = (3, 4)
 # Promotion is not persisted for a later 3.6: etcd issues 19557 and 20793 (fixed in 3.5.20).
 PROMOTION_NOT_PERSISTED = ((3, 5, 1), (3, 5, 19))
@@ -138,3 +141,26 @@ def known_to_corrupt(version: str) -> bool:
 def same_member(member: Member, name: str, peer_urls: list[str]) -> bool:
     """Whether a listed member has this name or one of these peer URLs."""
     return member.name == name or bool(set(member.peer_urls) & set(peer_urls))
+
+
+def reachable_urls(member: Member) -> list[str]:
+    """The client URLs that other pods can use.
+
+    A member that advertises only itself (a loopback or unspecified address) is found at its peer URL's host.
+    """
+    urls = [url for url in member.client_urls if not _only_itself(url)]
+    hosts = [urlsplit(url).hostname for url in member.peer_urls if not _only_itself(url)]
+    if urls or not hosts or not member.client_urls:
+        return urls
+    client = urlsplit(member.client_urls[0])
+    host = f"[{hosts[0]}]" if ":" in (hosts[0] or "") else hosts[0]
+    return [f"{client.scheme}://{host}:{client.port or CLIENT_PORT}"]
+
+
+def _only_itself(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified

@@ -8,8 +8,9 @@ and gives no exit code, and only a Status on channel 3 says that a command has e
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException
 from kubernetes.aio.stream import WsApiClient
 
-from replace_etcd.cluster import POD, CommandResult, Condition, Eviction, Kind, Object, Patch
+from replace_etcd.cluster import POD, CommandResult, Condition, Eviction, Kind, Object, Patch, Sink
 from replace_etcd.errors import (
     ClusterError,
     Conflict,
@@ -149,25 +150,40 @@ class KubernetesCluster:
     async def execute(
         self, namespace: str, pod: str, container: str, command: list[str], *, seconds: float
     ) -> CommandResult:
+        output = bytearray()
+
+        async def keep(chunk: bytes) -> None:
+            output.extend(chunk)
+
+        ended = await self.stream(namespace, pod, container, command, keep, seconds=seconds, silence=seconds)
+        return replace(ended, stdout=output.decode(errors="replace"))
+
+    async def stream(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: list[str],
+        sink: Sink,
+        *,
+        seconds: float,
+        silence: float,
+    ) -> CommandResult:
         query = [("container", container), ("stdout", "1"), ("stderr", "1")]
         query += [("command", part) for part in command]
         path = POD.path(namespace, pod, "exec") + "?" + urlencode(query)
-        output: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray(), STATUS: bytearray()}
+        said: dict[int, bytearray] = {STDERR: bytearray(), STATUS: bytearray()}
         try:
-            async with asyncio.timeout(seconds), self._websocket(path) as socket:
-                async for message in socket:
-                    if (
-                        message.type is aiohttp.WSMsgType.BINARY
-                        and message.data
-                        and message.data[0] in output
-                    ):
-                        output[message.data[0]] += message.data[1:]
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            if not output[STATUS]:
-                raise OutcomeUnknown(
-                    f"{command[0]} in {pod}: its end was not seen ({error or 'no answer in time'})"
-                ) from error
-        return _ended(command[0], output)
+            async with aclosing(self._frames(path, seconds, silence)) as frames:
+                async for channel, data in frames:
+                    if channel == STDOUT:
+                        await sink(data)
+                    elif channel in said:
+                        said[channel] += data
+        except _Broken as error:
+            if not said[STATUS]:
+                raise OutcomeUnknown(f"{command[0]} in {pod}: its end was not seen ({error})") from error
+        return _ended(command[0], said[STDERR], said[STATUS])
 
     async def permitted(
         self, verb: str, group: str, resource: str, namespace: str | None, subresource: str = ""
@@ -246,12 +262,28 @@ class KubernetesCluster:
                         return  # 410 Gone and its like: the caller lists again
                     yield None if event["type"] == "DELETED" else event["object"]
 
+    async def _frames(
+        self, path: str, seconds: float, silence: float
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        """What arrives, with its channel, until the connection ends; `_Broken` where it did not end by itself.
+
+        Errors are translated in here, where the consumer's own (a full disk is an OSError, too) cannot be met.
+        """
+        end = asyncio.get_running_loop().time() + seconds
+        try:
+            async with self._websocket(path, min(seconds, HANDSHAKE_SECONDS)) as socket:
+                while message := await _next(socket, silence, end):
+                    if message.type is aiohttp.WSMsgType.BINARY and len(message.data) > 1:
+                        yield message.data[0], message.data[1:]
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise _Broken(str(error) or "no answer in time") from error
+
     @asynccontextmanager
-    async def _websocket(self, path: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async def _websocket(self, path: str, seconds: float) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         parameters = await self._websockets.param_serialize("GET", path, auth_settings=["BearerToken"])
         answer = await self._websockets.call_api(*parameters, _preload_content=False)
         try:
-            async with asyncio.timeout(HANDSHAKE_SECONDS):
+            async with asyncio.timeout(seconds):
                 socket = await answer.response
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (400, 401, 403, 404):
@@ -259,6 +291,21 @@ class KubernetesCluster:
             raise
         async with socket:
             yield socket
+
+
+async def _next(
+    socket: aiohttp.ClientWebSocketResponse, silence: float, end: float
+) -> aiohttp.WSMessage | None:
+    """The next message, None at the end; a stream that always has something to read ends in time, too."""
+    left = end - asyncio.get_running_loop().time()
+    if left <= 0:
+        raise TimeoutError
+    async with asyncio.timeout(min(silence, left)):
+        return await anext(socket, None)
+
+
+class _Broken(Exception):
+    """The connection of an exec broke, or was silent for too long."""
 
 
 @asynccontextmanager
@@ -297,19 +344,18 @@ def _why_not(error: ClusterError) -> str:
     return " ".join(part for part in (error.message, causes) if part)
 
 
-def _ended(command: str, output: dict[int, bytearray]) -> CommandResult:
+def _ended(command: str, stderr: bytearray, status: bytearray) -> CommandResult:
     """Read the Status of channel 3; without one the command may still be running."""
-    if not output[STATUS]:
+    if not status:
         raise OutcomeUnknown(f"{command}: the connection ended without a Status")
-    status = json.loads(output[STATUS])
-    stdout, stderr = output[STDOUT].decode(errors="replace"), output[STDERR].decode(errors="replace")
-    if status.get("status") == "Success":
-        return CommandResult(stdout, stderr, 0)
-    for cause in (status.get("details") or {}).get("causes") or []:
+    said, errors = json.loads(status), stderr.decode(errors="replace")
+    if said.get("status") == "Success":
+        return CommandResult("", errors, 0)
+    for cause in (said.get("details") or {}).get("causes") or []:
         if cause.get("reason") == "ExitCode":
-            return CommandResult(stdout, stderr, int(cause["message"]))
+            return CommandResult("", errors, int(cause["message"]))
     # A missing binary, but also a runtime that broke in the middle of the command: a kubelet says the same of both.
-    raise OutcomeUnknown(f"{command} may not have run: {status.get('message', 'no reason given')}")
+    raise OutcomeUnknown(f"{command} may not have run: {said.get('message', 'no reason given')}")
 
 
 async def connect(kubeconfig: str | None, context: str | None) -> KubernetesCluster:

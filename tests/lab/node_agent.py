@@ -56,6 +56,14 @@ class NodeAgent:
         await socket.prepare(request)
         if request.match_info["pod"] == "dying":
             return socket
+        if request.match_info["pod"] in ("cut", "silent"):
+            await socket.send_bytes(STDOUT + b"so far")
+            if request.match_info["pod"] == "cut":
+                assert request.transport is not None
+                request.transport.abort()
+            async for _ in socket:  # until the caller has gone
+                pass
+            return socket
         process = await asyncio.create_subprocess_exec(
             *request.query.getall("command"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )

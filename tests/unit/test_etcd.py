@@ -9,7 +9,9 @@ from replace_etcd.etcd import (
     parse_hash,
     parse_members,
     parse_status,
+    reachable_urls,
 )
+from replace_etcd.models.plan import Member
 
 # Captured from etcdctl 3.5.1, shortened.
 MEMBERS = (
@@ -86,3 +88,26 @@ def test_auto_joins_as_a_learner_where_a_promotion_lasts(version: str, learner: 
 )
 def test_versions_that_corrupt_are_known(version: str, known: bool) -> None:
     assert known_to_corrupt(version) is known
+
+
+@pytest.mark.parametrize(
+    ("client_urls", "peer_url", "reachable"),
+    [
+        (["https://kube-etcd-0:2379"], "https://kube-etcd-0:2380", ["https://kube-etcd-0:2379"]),
+        (["https://127.0.0.1:2379", "https://10.0.0.7:2379"], "https://p:2380", ["https://10.0.0.7:2379"]),
+        (
+            ["https://127.0.0.1:4001"],
+            "https://kube-etcd-0.kube-etcd:2380",
+            ["https://kube-etcd-0.kube-etcd:4001"],
+        ),
+        (["https://localhost"], "https://10.0.0.7:2380", ["https://10.0.0.7:2379"]),
+        (["https://[::1]:2379"], "https://[fd00::7]:2380", ["https://[fd00::7]:2379"]),
+        (["https://0.0.0.0:2379"], "https://kube-etcd-0:2380", ["https://kube-etcd-0:2379"]),
+        (["https://127.0.0.1:2379"], "https://127.0.0.1:2380", []),
+        ([], "https://kube-etcd-0:2380", []),
+    ],
+)
+def test_a_member_that_advertises_only_itself_is_found_at_its_peers_host(
+    client_urls: list[str], peer_url: str, reachable: list[str]
+) -> None:
+    assert reachable_urls(Member(id="a", peer_urls=[peer_url], client_urls=client_urls)) == reachable
