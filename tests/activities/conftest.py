@@ -70,7 +70,7 @@ class Bench:
         self.generation += 1
         return kind(pins=self.pins, fence=self.fence(self.generation, phase), **fields)
 
-    def fence(self, generation: int, phase: Phase = Phase.PROTECTING, **changes: str) -> Fence:
+    def fence(self, generation: int, phase: Phase = Phase.PROTECTING, **changes: Any) -> Fence:
         """A fence of this run."""
         fence = Fence(
             workflow_id=f"replace-etcd.{self.pins.user_cluster}",

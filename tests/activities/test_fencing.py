@@ -13,8 +13,9 @@ from activities.replacement_record import RecordActivities
 from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import CONFIG_MAP, NODE, Object
 from replace_etcd.errors import LockLost, Moved
-from replace_etcd.models.orders import ClosingOrder, Order
+from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import Phase
+from replace_etcd.models.plan import Backup
 from replace_etcd.models.record import TAKEN_BY_HAND, Record
 from replace_etcd.models.result import Outcome
 from tests.activities.conftest import SETTINGS, Bench, now
@@ -170,14 +171,28 @@ async def test_the_same_workflow_id_on_another_temporal_is_another_replacement(b
     assert not await is_cordoned(bench)
 
 
-async def test_a_record_that_was_closed_is_taken_over(bench: Bench) -> None:
+async def test_a_record_is_taken_over_by_the_run_whose_plan_names_it(bench: Bench) -> None:
+    """It keeps what no state can tell, and remembers whose heir it is."""
     await bench.claim()
-    record = RecordActivities(bench.tools)
-    closing = bench.order(ClosingOrder, outcome=Outcome.LEFT_INCOMPLETE, reason="no node")
-    await bench.run(record.close_replacement_record, closing)
+    backup = Backup(manifest={"spec": {"minAvailable": 2}})
+    await write(
+        bench, furthest=Phase.CLEANING, backup=backup, new_member_id="b2", outcome=Outcome.LEFT_INCOMPLETE
+    )
+    heir = bench.fence(1, first_run_id="another", run_id="another", heir_of=[bench.run_id])
+    await bench.run(
+        RecordActivities(bench.tools).claim_replacement_record, Order(pins=bench.pins, fence=heir)
+    )
+    _, record = await read(bench)
+    assert (record.first_run_id, record.heir_of, record.outcome) == ("another", [bench.run_id], None)
+    assert (record.furthest, record.backup, record.new_member_id) == (Phase.CLEANING, backup, "b2")
+
+
+async def test_a_record_that_the_plan_did_not_see_is_not_taken_over(bench: Bench) -> None:
+    await bench.claim()
+    await write(bench, outcome=Outcome.LEFT_INCOMPLETE)
     other = Order(pins=bench.pins, fence=bench.fence(1, first_run_id="another", run_id="another"))
-    await bench.run(record.claim_replacement_record, other)
-    assert (await read(bench))[1].first_run_id == "another"
+    with pytest.raises(LockLost, match="another replacement"):
+        await bench.run(RecordActivities(bench.tools).claim_replacement_record, other)
 
 
 async def test_claiming_twice_is_claiming_once(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
@@ -90,6 +91,7 @@ class Script:
         self.orders: dict[str, dict[str, Any]] = {}
         self.errors: dict[str, ApplicationError] = {}
         self.waits: dict[str, asyncio.Event] = {}
+        self.requests_cancellation_of: WorkflowHandle[Any, Any] | None = None
         self.begun: dict[str, asyncio.Event] = {}
         self.answers: dict[str, Done] = {
             "preflight": Preflighted(plan=PLAN),
@@ -127,6 +129,8 @@ class Script:
         if name in self.waits:
             self.begun[name].set()
             await self._wait(name)
+        if name == "request_cancellation" and self.requests_cancellation_of:
+            await self.requests_cancellation_of.cancel()
         if name in self.errors:
             raise self.errors.pop(name)
         return self.answers.get(name, Done()).model_copy(update={"attempts": activity.info().attempt})

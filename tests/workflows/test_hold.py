@@ -1,0 +1,260 @@
+"""After the removal a step that does not go through holds and asks; a dead node asks before anything changes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from temporalio.client import (
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
+from temporalio.exceptions import CancelledError
+
+from replace_etcd.models.orders import NodeTaken, Preflighted
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.plan import Backup, Plan, Resume
+from replace_etcd.models.result import Outcome, Progress, ReplacementResult
+from tests.workflows.conftest import Stage
+from tests.workflows.script import PINS, PLAN, REFUSING
+from tests.workflows.test_compensation import BUDGET, FLAG, POD, RESTED, UNCORDON, UTILITY
+from tests.workflows.test_order_of_steps import JOIN, MAKE_ROOM, RESTORE
+from workflows.saga import ROLL_BACK_ORDER
+
+Handle = WorkflowHandle[Any, ReplacementResult]
+REJOIN = [*JOIN[2:], *RESTORE]
+
+
+def resuming(step: Phase, **fields: Any) -> Plan:
+    """A plan that goes on from a step."""
+    removed = step is not Phase.PROTECTING
+    pins = PINS.model_copy(update={"is_removed": removed})
+    resume = Resume(step=step, why="a test", backup=Backup(), heir_of=["an-earlier-run"], **fields)
+    return PLAN.model_copy(update={"pins": pins, "resume": resume})
+
+
+def dead_node(*, can_move: bool) -> Plan:
+    pins = PINS.model_copy(update={"node_ready": False, "volume_can_move": can_move})
+    return PLAN.model_copy(update={"pins": pins})
+
+
+async def asked(handle: Handle) -> Progress:
+    """Wait until it waits for somebody's word."""
+    while True:
+        progress = Progress.model_validate(await handle.query("progress"))
+        if progress.waiting_for:
+            return progress
+
+
+async def held(stage: Stage, failing: str) -> Handle:
+    """A replacement that holds because this step failed; it goes on standing guard until somebody speaks."""
+    stage.script.fail(failing)
+    guarding = stage.script.block("stand_guard")
+    handle = await stage.start()
+    await asyncio.wait_for(guarding.wait(), 30)
+    return handle
+
+
+@pytest.mark.parametrize("failing", [*JOIN[1:], *RESTORE])
+async def test_a_step_past_the_removal_rests_safely_and_asks(stage: Stage, failing: str) -> None:
+    handle = await held(stage, failing)
+    progress = await asked(handle)
+    assert progress.phase is Phase.HELD
+    assert progress.choices == ["resolve retry", "resolve abandon"]
+    assert progress.deadline is not None
+    assert stage.script.calls[-5:] == RESTED[:-1]
+    assert failing in stage.script.orders["note_hold"]["reason"]
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann", "reason": "tomorrow"})
+    error, result = await stage.failure(handle)
+    assert (error.type, result.outcome) == ("LeftIncomplete", Outcome.LEFT_INCOMPLETE)
+    assert "abandoned by ann: tomorrow" in error.message
+    assert stage.script.calls[-1] == "close_replacement_record"
+    assert not {FLAG, POD} & set(stage.script.calls)
+
+
+async def test_retry_looks_again_and_goes_on_from_what_is_there(stage: Stage) -> None:
+    handle = await held(stage, "promote_member")
+    before = len(stage.script.calls)
+    stage.script.answers["preflight"] = Preflighted(plan=resuming(Phase.ADDING, new_member_id="b2"))
+    await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
+    result = await handle.result()
+    assert result.outcome is Outcome.REPLACED
+    again = ["preflight", "claim_replacement_record", "take_node", "back_up_pod_disruption_budget"]
+    again += ["protect_survivors", "join_existing_on_delete"]
+    assert stage.script.calls[before:] == [*again, *REJOIN]
+
+
+async def test_a_retry_that_is_refused_holds_again_with_the_refusal(stage: Stage) -> None:
+    handle = await held(stage, "add_member")
+    stage.script.answers["preflight"] = Preflighted(plan=REFUSING)
+    stage.script.begun["stand_guard"].clear()
+    await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
+    await asyncio.wait_for(stage.script.begun["stand_guard"].wait(), 30)
+    assert "1 of 3 (recover it)" in stage.script.orders["note_hold"]["reason"]
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    _, result = await stage.failure(handle)
+    assert result.outcome is Outcome.LEFT_INCOMPLETE
+
+
+async def test_a_hold_that_nobody_ends_is_left_incomplete_in_the_end(stage: Stage) -> None:
+    stage.script.fail("add_member")
+    error, _ = await stage.failure(await stage.start(limits={"hold": "PT3H"}))
+    assert error.type == "LeftIncomplete"
+    assert "nobody said `retry` in time" in error.message
+
+
+async def test_a_stop_while_it_holds_leaves_it(stage: Stage) -> None:
+    handle = await held(stage, "add_member")
+    await handle.cancel()
+    _, result = await stage.failure(handle)
+    assert result.outcome is Outcome.LEFT_INCOMPLETE
+    assert result.cancel_requested
+
+
+async def test_a_run_that_lost_the_record_does_not_hold(stage: Stage) -> None:
+    stage.script.fail("add_member", "LockLost")
+    error, _ = await stage.failure(await stage.start())
+    assert error.type == "LeftIncomplete"
+    assert stage.script.calls[-1] == "add_member"
+
+
+@pytest.mark.parametrize(
+    ("step", "steps"),
+    [
+        (Phase.PROTECTING, [*MAKE_ROOM[1:], *JOIN, *RESTORE]),
+        (
+            Phase.CLEANING,
+            [
+                *MAKE_ROOM[1:4],
+                "protect_survivors",
+                *MAKE_ROOM[5:9],
+                "protect_survivors",
+                "wait_until_failed_pod_is_gone",
+                *JOIN[1:],
+                *RESTORE,
+            ],
+        ),
+        (Phase.ADDING, [*MAKE_ROOM[1:4], "protect_survivors", "join_existing_on_delete", *REJOIN]),
+        (Phase.RESTORING, [*MAKE_ROOM[1:4], *RESTORE]),
+    ],
+)
+async def test_a_half_done_replacement_goes_on_where_it_was_left(
+    stage: Stage, step: Phase, steps: list[str]
+) -> None:
+    plan = resuming(step, new_member_id="b2" if step in (Phase.ADDING, Phase.RESTORING) else None)
+    stage.script.answers["preflight"] = Preflighted(plan=plan)
+    result = await stage.run()
+    assert stage.script.calls == ["preflight", *steps]
+    assert (result.outcome, result.resumed_from, result.new_member_id) == (Outcome.REPLACED, step, "b2")
+    assert stage.script.orders["claim_replacement_record"]["fence"]["heir_of"] == ["an-earlier-run"]
+
+
+@pytest.mark.parametrize("step", [Phase.CLEANING, Phase.ADDING, Phase.RESTORING])
+async def test_a_resumed_run_never_puts_the_flag_back_by_compensation(stage: Stage, step: Phase) -> None:
+    stage.script.answers["preflight"] = Preflighted(plan=resuming(step, new_member_id="b2"))
+    stage.script.fail("restore_update_strategy")
+    error, _ = await stage.failure(await stage.start())
+    assert error.type == "LeftIncomplete"
+    assert FLAG not in stage.script.calls
+    assert [name for name in stage.script.calls if name in (BUDGET, UTILITY, UNCORDON)][-3:] == [
+        BUDGET,
+        UTILITY,
+        UNCORDON,
+    ]
+
+
+@pytest.mark.parametrize("during", ["preflight", "drain_node", "take_snapshot"])
+async def test_an_abort_before_the_removal_ends_as_cancelled(stage: Stage, during: str) -> None:
+    begun = stage.script.block(during)
+    handle = await stage.start()
+    await asyncio.wait_for(begun.wait(), 30)
+    stage.script.requests_cancellation_of = handle
+    await handle.execute_update("abort", {"by": "ann", "reason": "wrong cluster"})
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+    assert isinstance(caught.value.cause, CancelledError)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    undone = [] if during == "preflight" else list(ROLL_BACK_ORDER)
+    assert [name for name in stage.script.calls if name in ROLL_BACK_ORDER] == undone
+    assert stage.script.calls[-1] == "request_cancellation"
+
+
+async def test_an_abort_after_the_removal_finishes_forward(stage: Stage) -> None:
+    begun = stage.script.block("add_member")
+    handle = await stage.start()
+    await asyncio.wait_for(begun.wait(), 30)
+    await handle.execute_update("abort", {"by": "ann"})
+    stage.script.release("add_member")
+    result = await handle.result()
+    assert (result.outcome, result.cancel_requested) == (Outcome.REPLACED, True)
+    assert "request_cancellation" not in stage.script.calls
+
+
+async def test_a_dead_node_asks_before_anything_changes(stage: Stage) -> None:
+    stage.script.answers["preflight"] = Preflighted(plan=dead_node(can_move=False))
+    handle = await stage.start()
+    progress = await asked(handle)
+    assert progress.phase is Phase.HELD
+    assert progress.choices == ["resolve retry", "resolve abandon", "abort"]
+    assert stage.script.calls == ["preflight", "claim_replacement_record", "note_hold"]
+    with pytest.raises(WorkflowUpdateFailedError, match="") as caught:
+        await handle.execute_update("confirm_node_down", {"by": "ann"})
+    assert "does not wait for confirm_node_down" in str(caught.value.cause)
+    stage.script.answers["preflight"] = Preflighted(plan=PLAN)
+    await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
+    assert (await handle.result()).outcome is Outcome.REPLACED
+    assert "delete_pod_of_dead_node" not in stage.script.calls
+
+
+async def test_a_machine_that_is_confirmed_to_be_off_lets_its_pod_go(stage: Stage) -> None:
+    stage.script.answers["preflight"] = Preflighted(plan=dead_node(can_move=True))
+    handle = await stage.start()
+    assert "confirm_node_down" in (await asked(handle)).choices
+    stage.script.answers["preflight"] = Preflighted(plan=PLAN)
+    await handle.execute_update("confirm_node_down", {"by": "ann", "reason": "power is off"})
+    assert (await handle.result()).outcome is Outcome.REPLACED
+    order = stage.script.orders["delete_pod_of_dead_node"]
+    assert (order["by"], order["reason"]) == ("ann", "power is off")
+
+
+async def test_a_dead_node_that_is_given_up_leaves_nothing(stage: Stage) -> None:
+    stage.script.answers["preflight"] = Preflighted(plan=dead_node(can_move=True))
+    handle = await stage.start()
+    await asked(handle)
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    error, _ = await stage.failure(handle)
+    assert error.type == "RolledBack"
+    assert stage.script.calls[-1] == "delete_replacement_record"
+
+
+async def test_a_node_that_had_to_be_waited_for_is_looked_at_again(stage: Stage) -> None:
+    stage.script.answers["take_node"] = NodeTaken(waited=True)
+    result = await stage.run()
+    assert result.outcome is Outcome.REPLACED
+    assert stage.script.calls.count("preflight") == 2
+    assert stage.script.orders["take_node"]["fence"]["phase"] == "waiting_for_node"
+
+
+async def test_a_world_that_moved_while_the_node_was_waited_for_is_put_back(stage: Stage) -> None:
+    stage.script.answers["take_node"] = NodeTaken(waited=True)
+    begun = stage.script.block("take_node")
+    handle = await stage.start()
+    await asyncio.wait_for(begun.wait(), 30)
+    stage.script.answers["preflight"] = Preflighted(plan=REFUSING)
+    stage.script.release("take_node")
+    error, _ = await stage.failure(handle)
+    assert error.type == "RolledBack"
+    assert stage.script.calls[-2:] == [UNCORDON, "delete_replacement_record"]
+
+
+async def test_words_that_nobody_waits_for_are_rejected(stage: Stage) -> None:
+    begun = stage.script.block("drain_node")
+    handle = await stage.start()
+    await begun.wait()
+    for name, word in (("resolve", {"choice": "retry", "by": "ann"}), ("confirm_node_down", {"by": "ann"})):
+        with pytest.raises(WorkflowUpdateFailedError) as caught:
+            await handle.execute_update(name, word)
+        assert f"does not wait for {name}" in str(caught.value.cause)
+    stage.script.release("drain_node")
+    await handle.result()
