@@ -4,6 +4,8 @@ UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests at a time: most of them wait for a process, a timer or a lease.
+JOBS ?= 4
 
 .PHONY: setup demo test lint lock clean
 
@@ -22,7 +24,7 @@ demo: setup
 	@$(BIN)/replace-etcd demo $(ARGS)
 
 test: setup lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,8 +1,13 @@
-"""Leaves out the tests whose needs (`@pytest.mark.needs("kubernetes")`) this machine does not meet, and says so."""
+"""Leaves out the tests whose needs (`@pytest.mark.needs("kubernetes")`) this machine does not meet, and says so.
+
+Tests run side by side, since most of them wait: those of one file together, as they share what is started for them;
+each end-to-end test by itself, since it starts its own.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -27,9 +32,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         missing = [name for name in names if not present[name]]
         (left_out if missing else kept).append(item)
         config.stash[LEFT_OUT].update(missing[:1])
+    for item in kept:
+        if "e2e" not in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells the controller, which itself collects nothing."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Every worker has collected the same: what one says holds for all."""
+    config: pytest.Config = node.config
+    said: dict[str, int] | None = getattr(node, "workeroutput", {}).get("left_out")
+    if said is not None:
+        config.stash[LEFT_OUT] = Counter(said)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
