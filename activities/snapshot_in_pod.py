@@ -7,12 +7,12 @@ removes their files (docs/contract.md, Fencing, 7).
 
 from activities.step import Toolbox
 from activities.survivors import output_of
-from activities.utility_pod import CONTAINER, SCRATCH
 from replace_etcd.cluster import CommandResult, Sink
 from replace_etcd.errors import CommandFailed, Moved, SnapshotDamaged
 from replace_etcd.etcd import etcdctl
 from replace_etcd.models.orders import SnapshotOrder
 from replace_etcd.snapshot import SnapshotStatus, free_bytes, parse_snapshot_status
+from replace_etcd.utility_pod import CONTAINER, SCRATCH
 
 PREPARE_SECONDS = 30
 SAVE_SECONDS = 600
