@@ -25,6 +25,7 @@ from replace_etcd.models.orders import SnapshotOrder, SnapshotTaken
 from replace_etcd.models.plan import Survivor
 from replace_etcd.models.result import Snapshot
 from replace_etcd.snapshot import SnapshotStatus, TrailingChecksum, mebibytes
+from replace_etcd.utility_pod import SCRATCH, name_of
 
 __all__ = ["SnapshotActivities", "worker_side"]
 
@@ -68,8 +69,8 @@ class SnapshotActivities:
         )
 
     async def _utility_pod_must_stand(self, order: SnapshotOrder) -> None:
-        prefix, pins = self._tools.settings.utility_name_prefix, order.pins
-        pod = await self._tools.cluster.get(POD, f"{prefix}-{pins.ordinal}", pins.user_cluster)
+        pins = order.pins
+        pod = await self._tools.cluster.get(POD, name_of(pins, self._tools.settings), pins.user_cluster)
         if pod is None or pod["metadata"]["uid"] != order.utility_uid:
             raise Moved("the utility Pod is gone, or is not the one of the order")
 
@@ -77,7 +78,7 @@ class SnapshotActivities:
         """Choose the survivor to ask, and see that its database fits where it will pass."""
         survivor, db_size = await self._choose(order)
         free = await source.make_room()
-        in_pod = too_little(f"/snapshot (ephemeral storage of node {order.pins.node})", free, db_size)
+        in_pod = too_little(f"{SCRATCH} (ephemeral storage of {order.pins.node})", free, db_size)
         against = [each for each in (in_pod, worker_side(self._tools.settings, db_size)) if each]
         if against:
             raise SnapshotRefused("; ".join(against))

@@ -12,7 +12,7 @@ from replace_etcd.errors import CommandFailed, Moved, SnapshotDamaged
 from replace_etcd.etcd import etcdctl
 from replace_etcd.models.orders import SnapshotOrder
 from replace_etcd.snapshot import SnapshotStatus, free_bytes, parse_snapshot_status
-from replace_etcd.utility_pod import CONTAINER, SCRATCH
+from replace_etcd.utility_pod import CONTAINER, SCRATCH, name_of
 
 PREPARE_SECONDS = 30
 SAVE_SECONDS = 600
@@ -110,8 +110,8 @@ class SnapshotInPod:
         return ["/bin/sh", "-c", LIMITED, "sh", self._mark, str(seconds), *command]
 
     def _where(self) -> tuple[str, str, str]:
-        pins, prefix = self._order.pins, self._tools.settings.utility_name_prefix
-        return pins.user_cluster, f"{prefix}-{pins.ordinal}", CONTAINER
+        pins = self._order.pins
+        return pins.user_cluster, name_of(pins, self._tools.settings), CONTAINER
 
     async def _execute(self, command: list[str], seconds: int) -> CommandResult:
         limit = seconds + EXEC_MARGIN_SECONDS
