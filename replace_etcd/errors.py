@@ -81,11 +81,22 @@ class DrainBlocked(ReplacementError):
     """The drain met pods that it may not evict."""
 
 
+class SnapshotDamaged(ReplacementError):
+    """A snapshot was cut short or fails its check; another one, of another survivor, may be good."""
+
+
+class SnapshotRefused(ReplacementError):
+    """No snapshot can be taken and kept; nothing was removed."""
+
+
 class RemovalDidNotStart(ReplacementError):
     """The member was not removed, and no command that could remove it has been started."""
 
 
 FINAL = [
     error.__name__
-    for error in (Forbidden, Invalid, Moved, Recovered, LockLost, DrainBlocked, RemovalDidNotStart)
+    for error in (
+        *(Forbidden, Invalid, Moved, Recovered, LockLost),
+        *(DrainBlocked, SnapshotRefused, RemovalDidNotStart),
+    )
 ]

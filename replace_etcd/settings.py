@@ -1,5 +1,7 @@
 """Settings of the worker, read from the environment: the vendor's names are the defaults."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -30,6 +32,10 @@ class Settings(BaseSettings):
     utility_name_prefix: str = "etcd-utility"
     cluster_name_label: str = "kubernetes.googleapis.com/cluster-name"
     management_namespace_suffix: str = "-gke-onprem-mgmt"
+
+    snapshot_dir: Path | None = Field(
+        default=None, description="directory of the worker for a survivor's snapshot; none: none is taken"
+    )
 
     failure_probe_seconds: float = Field(
         default=10.0, ge=0, description="how long a member must be seen to fail"
