@@ -13,6 +13,7 @@ import pytest
 
 from tests.needs import NEEDS
 
+BY_THEMSELVES = {"e2e", "attacks"}
 LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
@@ -33,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (left_out if missing else kept).append(item)
         config.stash[LEFT_OUT].update(missing[:1])
     for item in kept:
-        if "e2e" not in item.path.parts:
+        if not BY_THEMSELVES & set(item.path.parts):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -43,13 +44,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker tells the controller, which itself collects nothing."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+        counts = session.config.stash[LEFT_OUT]
+        session.config.workeroutput["left_out"] = dict(counts)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Every worker has collected the same: what one says holds for all."""
-    config: pytest.Config = node.config
+    config: pytest.Config = node.config  # of the controller: the worker's own is elsewhere
     said: dict[str, int] | None = getattr(node, "workeroutput", {}).get("left_out")
     if said is not None:
         config.stash[LEFT_OUT] = Counter(said)
