@@ -32,7 +32,14 @@ class PreflightActivities:
     async def preflight(self, request: ReplacementRequest) -> Preflighted:
         """Look at everything; the plan has pins only where nothing refuses."""
         findings = Findings()
-        looks = Looks(self._tools, request, findings, workflow_id=activity.info().workflow_id or "")
+        info = activity.info()
+        looks = Looks(
+            self._tools,
+            request,
+            findings,
+            workflow_id=info.workflow_id or "",
+            run_id=info.workflow_run_id or "",
+        )
         for look in (look_at_admin_cluster, look_at_objects, look_at_etcd, look_at_rollout, look_at_node):
             tell(look.__name__.replace("_", " "))
             try:

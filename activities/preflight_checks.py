@@ -61,6 +61,7 @@ class Looks:
     node: Object = field(default_factory=dict)
     drained: list[DrainedPod] = field(default_factory=list)
     workflow_id: str = ""
+    run_id: str = ""
     record: Record | None = None
     resume: Resume | None = None
     cordon_is_ours: bool = False

@@ -30,7 +30,8 @@ async def guard(bench: Bench, phase: Phase = Phase.REMOVING) -> AsyncIterator[as
     """Stand guard, and end it as Temporal does."""
     environment = ActivityEnvironment()
     order = bench.order(Order, phase)
-    task: asyncio.Future[object] = asyncio.ensure_future(environment.run(GuardActivities(bench.tools).stand_guard, order))
+    standing = environment.run(GuardActivities(bench.tools).stand_guard, order)
+    task: asyncio.Future[object] = asyncio.ensure_future(standing)
     try:
         yield task
     finally:
