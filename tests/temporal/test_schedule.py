@@ -50,8 +50,8 @@ async def test_it_starts_a_sweep_again_and_again(temporal: Temporal) -> None:
     async with Worker(temporal.client, task_queue=QUEUE, workflows=[Sweeping]):
         assert await see_to_schedule(temporal.client, QUEUE, 1) is None
         async with asyncio.timeout(60):
-            while not (recent := (await described(temporal)).info.recent_actions):
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 - only the server tells
+            while not (recent := (await described(temporal)).info.recent_actions):  # noqa: ASYNC110 - only the server tells
+                await asyncio.sleep(0.1)
             started = recent[0].action
             assert isinstance(started, ScheduleActionExecutionStartWorkflow)
             handle = temporal.client.get_workflow_handle(started.workflow_id, result_type=bool)
