@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import ValidationError
 from temporalio import activity
 
-from activities.fencing import record_data, wait_out
+from activities.fencing import must_not_be_taken, record_data, wait_out
 from activities.pod_disruption_budget import PodDisruptionBudgetActivities, backup_of
 from activities.step import Toolbox, step
 from replace_etcd.cluster import CONFIG_MAP, PDB, Object
@@ -67,6 +67,7 @@ class JanitorActivities:
         while True:
             config_map, record = await self._read(order)
             if record.first_run_id == order.fence.first_run_id:
+                must_not_be_taken(record)
                 return await self._taken(record)
             await self._must_be_free(record, order)
             await wait_out(record)
@@ -120,6 +121,8 @@ class JanitorActivities:
             why = f"ConfigMap {user_cluster}/{self._tools.settings.record} is no record ({error}); {BY_THE_RECORD}"
             activity.logger.error(why)
             return Restored(user_cluster=user_cluster, verdict=Verdict.UNREADABLE, reason=why)
+        if record.taken_by_hand:
+            return _found(user_cluster, record, Verdict.BY_HAND, f"by {record.taken_by_hand}")
         if record.outcome is not None:
             return _found(user_cluster, record, Verdict.CONCLUDED, record.reason)
         chain = await self._chain(record)
@@ -152,7 +155,8 @@ class JanitorActivities:
         return config_map, Record.from_data(config_map["data"])
 
     async def _must_be_free(self, record: Record, order: TakeOverOrder) -> None:
-        """Asked again right before the take-over: a reset, or a new run, may have come meanwhile."""
+        """Asked again right before the take-over: a reset, a new run or a person may have come meanwhile."""
+        must_not_be_taken(record)
         if record.first_run_id != order.from_first_run:
             raise LockLost(f"the record is now of {record.workflow_id}, run {record.first_run_id}")
         if record.outcome is not None:

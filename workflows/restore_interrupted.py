@@ -47,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
 
 TYPE = "RestoreInterruptedReplacement"
 ID_PREFIX = "restore-etcd."
-BY_HAND = (Verdict.UNKNOWN, Verdict.STUCK)
+ON_A_WORD = (Verdict.UNKNOWN, Verdict.STUCK)
 
 
 @workflow.defn(name=TYPE)
@@ -117,7 +117,7 @@ class RestoreInterruptedReplacement:
 
     async def _restore(self, found: Restored, request: RestoreRequest) -> Restored:
         """Take the record over, then undo, or rest: by the furthest phase that its run has reached."""
-        by_hand = _words(request) if found.verdict in BY_HAND else None
+        by_hand = _words(request) if found.verdict in ON_A_WORD else None
         if found.verdict is not Verdict.INTERRUPTED and by_hand is None:
             return found
         try:
@@ -166,10 +166,7 @@ class RestoreInterruptedReplacement:
         if not await self._is_removed(taken):
             await saga.roll_back()
             return f"{ended}; everything is back"
-        reason = (
-            f"{ended}; the member is removed: PodDisruptionBudget and node are as before, flag existing and "
-            "OnDelete stay, and the next start goes on from there"
-        )
+        reason = f"{ended}; {_what_stays(taken.furthest)}; the next start goes on from there"
         await self._rest(reason)
         return reason
 
@@ -221,6 +218,14 @@ class RestoreInterruptedReplacement:
         if self._saga.phase is not Phase.PREFLIGHT:
             workflow.upsert_search_attributes([PHASE.value_set(self._saga.phase.value)])
         workflow.set_current_details(restored_details(self._records, self._saga.steps, self._saga.current))
+
+
+def _what_stays(furthest: Phase) -> str:
+    if furthest in (Phase.RESTORING, Phase.VERIFYING):
+        return "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
+    return (
+        "the member is removed: flag existing and OnDelete stay, PodDisruptionBudget and node are as before"
+    )
 
 
 def _words(request: RestoreRequest) -> str | None:

@@ -43,6 +43,7 @@ class Verdict(StrEnum):
     CONCLUDED = "concluded"  # an outcome is written: the next start goes on from there
     UNKNOWN = "unknown"
     STUCK = "stuck"  # not ours to take, and without progress for too long
+    BY_HAND = "by hand"  # a person has taken it over with kubectl
     UNREADABLE = "unreadable"
     LOST = "lost"  # somebody else took it while it was being looked at
 
