@@ -31,10 +31,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from replace_etcd import search_attributes
 from replace_etcd.models.record import Record
+from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.runs import Chain
 
 SCHEDULE = "restore-interrupted-replacements"
-JANITOR = "RestoreInterruptedReplacement"
 NO_CATCH_UP = timedelta(seconds=10)  # the least that the server takes
 ANSWER_WITHIN = timedelta(seconds=10)
 ENDED = (
@@ -137,7 +137,7 @@ def _schedule(task_queue: str, every: float) -> Schedule:
     """What the janitor missed while nothing ran it need not be caught up with: a sweep looks at everything."""
     return Schedule(
         action=ScheduleActionStartWorkflow(
-            JANITOR, id=SCHEDULE, task_queue=task_queue, static_summary="look at every record"
+            WORKFLOW_TYPE, id=SCHEDULE, task_queue=task_queue, static_summary="look at every record"
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=every))]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=NO_CATCH_UP),

@@ -26,6 +26,8 @@ with workflow.unsafe.imports_passed_through():
     from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
     from replace_etcd.models.request import Limits
     from replace_etcd.models.restoring import (
+        ID_PREFIX,
+        WORKFLOW_TYPE,
         ProtectOrder,
         Restored,
         RestoreRequest,
@@ -45,12 +47,10 @@ with workflow.unsafe.imports_passed_through():
         USER_CLUSTER,
     )
 
-TYPE = "RestoreInterruptedReplacement"
-ID_PREFIX = "restore-etcd."
 ON_A_WORD = (Verdict.UNKNOWN, Verdict.STUCK)
 
 
-@workflow.defn(name=TYPE)
+@workflow.defn(name=WORKFLOW_TYPE)
 class RestoreInterruptedReplacement:
     """Puts back what a replacement that was ended from outside has left, or lets it rest where it is safe."""
 
@@ -96,7 +96,7 @@ class RestoreInterruptedReplacement:
         wanted = f"{ID_PREFIX}{found.user_cluster}"
         try:
             await workflow.start_child_workflow(
-                TYPE,
+                WORKFLOW_TYPE,
                 RestoreRequest(user_cluster=found.user_cluster),
                 id=wanted,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,

@@ -17,6 +17,9 @@ from replace_etcd.models.plan import Backup, Pins
 from replace_etcd.models.request import FreeText, Namespace
 from replace_etcd.models.result import Outcome, Step
 
+WORKFLOW_TYPE = "RestoreInterruptedReplacement"
+ID_PREFIX = "restore-etcd."  # with the user cluster: Temporal keeps a second restoration out
+
 
 class RestoreRequest(Input):
     """The input of `RestoreInterruptedReplacement`; empty: look at every record, as the Schedule does."""

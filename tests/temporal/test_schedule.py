@@ -16,13 +16,14 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
-from replace_etcd.temporal import JANITOR, SCHEDULE, see_to_schedule
+from replace_etcd.models.restoring import WORKFLOW_TYPE
+from replace_etcd.temporal import SCHEDULE, see_to_schedule
 from tests.temporal.conftest import Temporal
 
 QUEUE = "replace-etcd"
 
 
-@workflow.defn(name=JANITOR)
+@workflow.defn(name=WORKFLOW_TYPE)
 class Sweeping:
     """Stands for the janitor."""
 
@@ -63,7 +64,7 @@ async def test_it_skips_overlaps_and_does_not_catch_up(temporal: Temporal) -> No
     assert await see_to_schedule(temporal.client, QUEUE, 60) is None
     found = (await described(temporal)).schedule
     assert isinstance(found.action, ScheduleActionStartWorkflow)
-    assert (found.action.workflow, found.action.task_queue) == (JANITOR, QUEUE)
+    assert (found.action.workflow, found.action.task_queue) == (WORKFLOW_TYPE, QUEUE)
     assert [interval.every for interval in found.spec.intervals] == [timedelta(seconds=60)]
     assert found.policy.overlap is ScheduleOverlapPolicy.SKIP
     assert found.policy.catchup_window == timedelta(seconds=10)
