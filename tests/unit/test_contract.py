@@ -10,10 +10,11 @@ from temporalio import workflow
 
 import worker
 from activities import preflight_cluster
-from replace_etcd import search_attributes
+from replace_etcd import search_attributes, temporal
 from replace_etcd.cli.exits import OF_OUTCOME
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.request import Limits, ReplacementRequest
+from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.models.result import Outcome, Progress
 from replace_etcd.settings import Settings
 from workflows import options
@@ -84,6 +85,10 @@ class TestContract:
         listed = section(CONTRACT, "Phases").partition("**`removing`")[0].partition(":\n")[2]
         assert quoted(listed) == [phase.value for phase in Phase]
 
+    def test_the_janitor(self) -> None:
+        assert WORKFLOW_TYPE in quoted(sentence(self.NAMES, "Workflow types"))
+        assert temporal.SCHEDULE in quoted(sentence(self.NAMES, "The Schedule"))
+
     def test_workflow_and_where_it_runs(self) -> None:
         assert str(definition().name) in quoted(sentence(self.NAMES, "Workflow types"))
         assert Settings().task_queue in quoted(sentence(self.NAMES, "Task queue"))
@@ -122,6 +127,7 @@ class TestReadme:
         named = {name for name in table if re.fullmatch(r"[a-z]+(_[a-z]+)+|preflight", name)}
         on_the_way_back = set(options.COMPENSATIONS) - set(options.FORWARD)
         on_the_way_back -= set(options.PAST_THE_POINT_OF_NO_RETURN)
+        on_the_way_back |= set(options.JANITOR)
         assert named <= activity_names()
         assert named == activity_names() - on_the_way_back
 
