@@ -156,12 +156,13 @@ async def _eviction(looks: Looks) -> None:
 async def _drain(looks: Looks) -> None:
     """What the drain would evict, each eviction dry-run before any real one."""
     request, findings = looks.request, looks.findings
+    left_over = {looks.stray_utility_uid} if looks.stray_utility_uid else set()  # deleted before the drain
     looks.drained, forbidden = await drain_verdicts(
         looks.tools,
         looks.node["metadata"]["name"],
         delete_emptydir_data=request.delete_emptydir_data,
         force=request.force_drain,
-        skip={looks.pods[looks.replica]["metadata"]["uid"]},
+        skip={looks.pods[looks.replica]["metadata"]["uid"], *left_over},
     )
     if forbidden:
         findings.refuse("drain", "; ".join(forbidden), "use drain: replica, which moves no other pod")
