@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
@@ -36,6 +37,8 @@ CHILD = f"restore-etcd.{NAMESPACE}"
 EVERY_SECOND = {"REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "1"}
 NO_SCHEDULE = {"REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "0"}
 Run = WorkflowHandle[Any, ReplacementResult]
+
+pytestmark = pytest.mark.timeout(600)  # a lab, a server, and a replacement or two that goes on to its end
 
 
 async def draining(scene: Scene) -> Run:
