@@ -95,6 +95,8 @@ def _pins(looks: Looks) -> Pins:
         node=node["metadata"]["name"],
         node_uid=node["metadata"]["uid"],
         node_hostname=node["metadata"]["labels"].get("kubernetes.io/hostname", node["metadata"]["name"]),
+        node_ready=looks.node_ready,
+        volume_can_move=looks.volume_can_move,
         pdb=settings.pdb,
         pdb_uid=looks.pdb["metadata"]["uid"] if looks.pdb else None,
         pdb_mode=request.pod_disruption_budget.value,

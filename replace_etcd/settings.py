@@ -1,5 +1,6 @@
 """Settings of the worker, read from the environment: the vendor's names are the defaults."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,16 @@ class Settings(BaseSettings):
     certificates_directory: str = "/etcd.local.config/certificates"
     client_endpoint: str = "https://127.0.0.1:2379"
     record: str = "kube-etcd-replacement"
+
+    stop_config_map: str = Field(
+        default="kube-system/replace-etcd-stop",
+        pattern="^[^/]+/[^/]+$",
+        description="while this ConfigMap (NAMESPACE/NAME) exists, no replacement starts or removes a member",
+    )
+    own_pod: str = Field(
+        default_factory=lambda: os.uname().nodename,
+        description="the worker's own pod, which a drain must not evict; a pod's host name by default",
+    )
 
     utility_image: str = "gcr.io/gke-on-prem-release/etcd-util:latest"
     utility_name_prefix: str = "etcd-utility"

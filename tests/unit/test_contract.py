@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from temporalio import workflow
 
 import worker
-from activities import preflight_cluster
+from activities import preflight_rights
 from replace_etcd import search_attributes, temporal
 from replace_etcd.cli.exits import OF_OUTCOME
 from replace_etcd.models.phase import Phase
@@ -169,9 +169,12 @@ class TestReadme:
                 for verb in re.split(r", | and ", several.partition(" (")[0]):
                     documented.setdefault(where, set()).add((resource, verb))
         wanted = {
-            "namespace of the user cluster": preflight_cluster.IN_NAMESPACE,
-            "cluster-wide": preflight_cluster.CLUSTER_WIDE,
-            "cluster-wide, for `drain: node`": preflight_cluster.FOR_THE_DRAIN,
+            "namespace of the user cluster": preflight_rights.IN_NAMESPACE,
+            "`USER_CLUSTER-gke-onprem-mgmt`": preflight_rights.OF_THE_USER_CLUSTER,
+            "`kube-node-lease`": preflight_rights.OF_THE_NODE,
+            "namespace of `REPLACE_ETCD_STOP_CONFIG_MAP`": preflight_rights.OF_THE_STOP,
+            "cluster-wide": preflight_rights.CLUSTER_WIDE,
+            "cluster-wide, for `drain: node`": preflight_rights.FOR_THE_DRAIN,
         }
         for place, rights in wanted.items():
             assert documented[place] == {
