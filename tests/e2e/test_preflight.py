@@ -56,7 +56,7 @@ async def test_looking_changes_nothing_and_refusals_name_their_evidence(tmp_path
         assert not any(name.startswith("kube-etcd-") for name in evicted)
         assert any("keep would be possible" in check.evidence for check in planned.plan.checks)
 
-        await scene.lab.destroy("kube-etcd-2", "wipe")
+        await scene.lab.destroy("kube-etcd-2", "corrupt-db")  # wiped, it may rejoin under its old id
         assert "the quorum is lost" in (await refusal(scene))["exactly one failed member"]
         after = await versions(scene)
     assert after == before
