@@ -9,8 +9,10 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from replace_etcd.models.orders import Preflighted
+from replace_etcd.models.phase import Phase
 from tests.workflows.conftest import Stage, a_stage
-from tests.workflows.script import REFUSING, Script
+from tests.workflows.script import PLAN, REFUSING, Script
+from tests.workflows.test_hold import asked, dead_node, held, resuming
 from tests.workflows.test_plan_and_approval import waiting
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -72,6 +74,47 @@ async def left_incomplete(stage: Stage) -> Handle:
     return await stage.start()
 
 
+async def abandoned(stage: Stage) -> Handle:
+    """A hold after the removal that somebody ends."""
+    handle = await held(stage, "add_member")
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    return handle
+
+
+async def replaced_after_a_hold(stage: Stage) -> Handle:
+    """A hold after the removal, then `retry`."""
+    handle = await held(stage, "promote_member")
+    stage.script.answers["preflight"] = Preflighted(plan=resuming(Phase.ADDING, new_member_id="b2"))
+    await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
+    return handle
+
+
+async def resumed_where_the_member_was_removed(stage: Stage) -> Handle:
+    """A half-done replacement that is started again."""
+    stage.script.answers["preflight"] = Preflighted(plan=resuming(Phase.CLEANING))
+    return await stage.start()
+
+
+async def aborted(stage: Stage) -> Handle:
+    """The update `abort` before the removal."""
+    begun = stage.script.block("drain_node")
+    handle = await stage.start()
+    await begun.wait()
+    stage.script.requests_cancellation_of = handle
+    await handle.execute_update("abort", {"by": "ann", "reason": "wrong cluster"})
+    return handle
+
+
+async def replaced_after_the_node_was_confirmed_to_be_off(stage: Stage) -> Handle:
+    """A dead node, and somebody's word."""
+    stage.script.answers["preflight"] = Preflighted(plan=dead_node(can_move=True))
+    handle = await stage.start()
+    await asked(handle)
+    stage.script.answers["preflight"] = Preflighted(plan=PLAN)
+    await handle.execute_update("confirm_node_down", {"by": "ann"})
+    return handle
+
+
 async def _cancelled_during(stage: Stage, step: str) -> Handle:
     begun = stage.script.block(step)
     handle = await stage.start()
@@ -91,6 +134,11 @@ SCENES: list[Scene] = [
     rolled_back,
     cancelled,
     left_incomplete,
+    abandoned,
+    replaced_after_a_hold,
+    resumed_where_the_member_was_removed,
+    aborted,
+    replaced_after_the_node_was_confirmed_to_be_off,
 ]
 
 
