@@ -91,17 +91,17 @@ def _of_the_member(pins: Pins) -> list[str]:
 
 def _of_the_template(pins: Pins, settings: Settings) -> list[str]:
     stateful_set = quote(settings.stateful_set)
-    revision = r"'{.metadata.labels.controller-revision-hash}'"
     all_pods = words_of(pods(pins))
+    revisions = r"""'{range .items[*]}{.metadata.labels.controller-revision-hash}{"\n"}{end}'"""
+    listing = f"kubectl -n {quote(pins.user_cluster)} get pods {all_pods} -o jsonpath={revisions}"
+    generations = "'{.metadata.generation} {.status.observedGeneration}'"
     return [
         f"flag() {{ look statefulset {stateful_set} {jsonpath(pins.flag.pointer)}; }}",
         f'flag_in() {{ look pod "$1" {jsonpath(in_pod(pins.flag))}; }}',
         f'pod_as_before() {{ [ "$(flag_in "$1")" = {as_printed(pins.flag.original)} ]; }}',
-        f"update_revision() {{ look statefulset {stateful_set} '{{.status.updateRevision}}'; }}",
-        f"observed() {{ [ \"$(look statefulset {stateful_set} '{{.metadata.generation}}')\" ="
-        f" \"$(look statefulset {stateful_set} '{{.status.observedGeneration}}')\" ]; }}",
-        f'settled() ( for pod in {all_pods}; do [ "$(look pod "$pod" {revision})" = "$(update_revision)" ]'
-        " || exit 1; done )",
+        f"observed() ( set -- $(look statefulset {stateful_set} {generations}); [ $# = 2 ] && [ $1 = $2 ] )",
+        f"revision() {{ look statefulset {stateful_set} '{{.status.updateRevision}}'; }}",
+        f'settled() {{ [ "$({listing} | sort -u)" = "$(revision)" ]; }}',
     ]
 
 

@@ -255,8 +255,8 @@ class Steps:
         if self._pins.join_as_learner:
             wait = f"until voter; do {promote}; sleep 1; done"
         return Step(
-            f"Wait until {self._pins.voters} voters have started and each of them is healthy.",
-            [wait, "wait_until healthy"],
+            f"Wait until the new member is one of {self._pins.voters} started voters.",
+            [wait],
             words="A learner is promoted as soon as it is in sync; until then etcd refuses, and it is tried again."
             " To watch it in another terminal:",
             aside=f"{self._kubectl} logs -f {self._replica}",
