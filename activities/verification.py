@@ -2,6 +2,7 @@
 
 import asyncio
 
+from activities.fencing import fenced
 from activities.keyspace import equal_hashes
 from activities.node import HOLDER_PREFIX, cordon_holders
 from activities.stateful_set import flag_in_pod, flag_of, pods_of, read_stateful_set
@@ -25,14 +26,18 @@ class VerificationActivities:
 
     @step
     async def verify_replacement(self, order: NewMemberOrder) -> MembersSeen:
-        """`NotYet`, with everything that does not hold, until all of it holds."""
+        """`NotYet`, with everything that does not hold, until all of it holds.
+
+        It changes nothing, and takes the record all the same: its words for people have to be those of this phase.
+        """
         pins = order.pins
-        members = await self._survivors.members(pins)
-        wrong = [
-            *self._membership(pins, members, order.new_member_id),
-            *await self._health(pins),
-            *await self._objects(pins),
-        ]
+        async with fenced(self._tools, order):
+            members = await self._survivors.members(pins)
+            wrong = [
+                *self._membership(pins, members, order.new_member_id),
+                *await self._health(pins),
+                *await self._objects(pins),
+            ]
         if wrong:
             raise NotYet("; ".join(wrong))
         return MembersSeen(
