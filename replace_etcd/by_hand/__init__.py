@@ -7,7 +7,9 @@ done; then come the steps that are left, each harmless when it is repeated.
 
 from replace_etcd.by_hand.names import basics
 from replace_etcd.by_hand.shell import Step, numbered, quote, remark
-from replace_etcd.by_hand.steps import Steps, take_over
+from replace_etcd.by_hand.steps import take_over
+from replace_etcd.by_hand.way_back import WayBack
+from replace_etcd.by_hand.way_forward import WayForward
 from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase, further
 from replace_etcd.models.record import BY_HAND, Record
 from replace_etcd.settings import Settings
@@ -77,10 +79,10 @@ def _steps(record: Record, settings: Settings) -> list[Step]:
     pins = record.pins
     if pins is None or not pins.survivors:
         return _without_pins(record, settings)
-    steps = Steps(record, pins, settings)
     furthest = _furthest(record)
     if furthest not in PAST_THE_REMOVAL:
-        return _back(steps)
+        return _back(WayBack(record, pins, settings))
+    steps = WayForward(record, pins, settings)
     if furthest in REJOINED:
         return [*steps.begin(), *_restore(steps)]
     return [
@@ -92,7 +94,7 @@ def _steps(record: Record, settings: Settings) -> list[Step]:
     ]
 
 
-def _back(steps: Steps) -> list[Step]:
+def _back(steps: WayBack) -> list[Step]:
     """The order of the compensations (docs/contract.md, Rules of the saga, 2)."""
     return [
         *steps.begin(),
@@ -106,7 +108,7 @@ def _back(steps: Steps) -> list[Step]:
     ]
 
 
-def _forward(steps: Steps, furthest: Phase, *, rests: bool) -> list[Step]:
+def _forward(steps: WayForward, furthest: Phase, *, rests: bool) -> list[Step]:
     """From the removal to the start of the new member; what is certainly done is left out.
 
     A replacement that rests has uncordoned the node, so that the pod may have started on the directory: it is
@@ -126,7 +128,7 @@ def _forward(steps: Steps, furthest: Phase, *, rests: bool) -> list[Step]:
     return [*found, steps.add(), steps.free_node()]
 
 
-def _restore(steps: Steps) -> list[Step]:
+def _restore(steps: WayForward) -> list[Step]:
     return [*steps.flag_back(), *steps.budget(), steps.strategy_back(), *steps.end(replaced=True)]
 
 
