@@ -217,9 +217,9 @@ def _must_be_pinned(found: Object | None, pins: Pins) -> Object:
 
 
 def _flag_back(found: Object, pins: Pins) -> Patch:
-    """The flag as it was, where ours still stands there."""
+    """The flag as it was, where ours still stands there, under `OnDelete` in any case: no pod moves."""
     if flag_of(found, pins) == pins.flag.existing != pins.flag.original:
-        return [_put(pins.flag.pointer, pins.flag.original)]
+        return [_put(pins.flag.pointer, pins.flag.original), _put("/spec/updateStrategy", ON_DELETE)]
     return []
 
 
