@@ -10,11 +10,12 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from lab.binaries import etcd_assets
+from lab.models import LabReport
 from lab.options import LabOptions
 from replace_etcd.cluster import CONFIG_MAP, NODE, PDB, POD, STATEFUL_SET, Object, Patch
 from replace_etcd.models.record import Record
 from replace_etcd.models.result import Progress, ReplacementResult
-from tests.e2e.conftest import NAMESPACE, Scene
+from tests.e2e.conftest import NAMESPACE, Scene, replaced
 from tests.e2e.test_never_worse import BLOCKING
 from tests.lab.nodes.waiting import until
 
@@ -153,3 +154,24 @@ async def nothing_left(scene: Scene) -> None:
         assert not ours, node["metadata"]["name"]
     for pod in await scene.cluster.find(POD, NAMESPACE, labels="app=kube-etcd"):
         assert "--initial-cluster-state=new" in pod["spec"]["containers"][0]["args"], pod["metadata"]["name"]
+
+
+def flag_in(pod: Object) -> str:
+    """What a pod's own arguments say."""
+    flag = "--initial-cluster-state="
+    words: list[str] = pod["spec"]["containers"][0]["args"]
+    return next(word.removeprefix(flag) for word in words if word.startswith(flag))
+
+
+def replaced_though_survivors_restarted(
+    result: ReplacementResult, report: LabReport, *, restarted: list[str]
+) -> None:
+    """The promise, but for survivors that somebody else restarted."""
+    assert report.judgement.restarted == restarted
+    judgement = report.judgement.model_copy(update={"survivor_restarts": 0})
+    replaced(result, report.model_copy(update={"judgement": judgement}))
+
+
+def flag_of(found: Object) -> str:
+    """What the template of the StatefulSet says."""
+    return flag_in(found["spec"]["template"])

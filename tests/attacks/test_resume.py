@@ -24,7 +24,7 @@ from tests.attacks.meddling import (
     record_of,
     stateful_set,
 )
-from tests.e2e.conftest import NAMESPACE, REAL, Scene, nothing_lost, replaced, scene_of
+from tests.e2e.conftest import NAMESPACE, REAL, Scene, replaced, scene_of
 
 pytestmark = [pytest.mark.timeout(500), pytest.mark.needs("namespaces", "etcd-3.5")]
 SOON = {"rejoin": "PT5S"}
@@ -118,18 +118,3 @@ async def test_one_that_was_terminated_before_the_removal_is_finished_by_the_nex
         report = await scene.judgement()
     replaced(result, report)
     assert (result.resumed_from, result.old_member_id) == (Phase.PROTECTING, failed)
-
-
-async def test_one_that_was_terminated_is_finished_though_its_record_is_gone(tmp_path: Path) -> None:
-    """The state says where it goes on; what only the record knew is what the survivors' pods still say."""
-    async with scene_of(etcd_35(), tmp_path) as scene:
-        await scene.destroy()
-        handle = await into_the_drain(scene)
-        await handle.terminate("a test")
-        record = await record_of(scene)
-        assert record.furthest is Phase.DRAINING
-        await let_it_drain(scene)
-        result = await scene.result(await scene.start())
-        report = await scene.judgement()
-    nothing_lost(report)
-    assert result.outcome is Outcome.REPLACED, result.reason
