@@ -24,6 +24,7 @@ from replace_etcd.errors import (
     NotStarted,
     NotYet,
     OutcomeUnknown,
+    RecordGone,
     RemovalDidNotStart,
     ReplacementError,
     Unreachable,
@@ -301,6 +302,8 @@ async def _wait(what: str, reached: Callable[[Progress], Awaitable[bool]], secon
         try:
             if await reached(progress):
                 return
+        except RecordGone:  # the next attempt writes it again; this one has lost the right to act
+            raise
         except PASSING as error:
             why = str(error)
             tell(f"waiting for {what}: {why}")

@@ -17,7 +17,15 @@ from temporalio import activity
 from activities.step import Toolbox, tell
 from replace_etcd.by_hand import instructions
 from replace_etcd.cluster import CONFIG_MAP, Object
-from replace_etcd.errors import ClusterError, Conflict, LockLost, Moved, OutcomeUnknown, Unreachable
+from replace_etcd.errors import (
+    ClusterError,
+    Conflict,
+    LockLost,
+    Moved,
+    OutcomeUnknown,
+    RecordGone,
+    Unreachable,
+)
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import BEFORE_THE_REMOVAL, PAST_THE_REMOVAL, Phase, further
 from replace_etcd.models.record import Record
@@ -35,7 +43,7 @@ class Attempt:
         self._order = order
         self.token = uuid.uuid4().hex
         self._until = datetime.now(UTC)
-        self._namespace_is_gone = False
+        self.namespace_is_gone = False
         self._one_at_a_time = asyncio.Lock()
         self._under_way = 0
 
@@ -47,7 +55,7 @@ class Attempt:
         With `phase`, write that phase first: it is how `removing` stands in the record before the command is sent,
         and how it goes again where the command certainly never started.
         """
-        if self._namespace_is_gone:
+        if self.namespace_is_gone:
             return
         self._under_way += 1
         async with self._one_at_a_time:
@@ -62,6 +70,8 @@ class Attempt:
 
     async def write_down(self, **fields: object) -> None:
         """Let the record say something that whoever goes on, or puts things back, has to know."""
+        if self.namespace_is_gone:
+            return
         async with self._one_at_a_time:
             config_map, record = await self.read()
             self._must_be_ours(record)
@@ -85,7 +95,7 @@ class Attempt:
             try:
                 config_map, record = await self._read_or_write_again()
             except _NamespaceIsGone:
-                self._namespace_is_gone = True
+                self.namespace_is_gone = True
                 return None
             self._must_not_be_late(record)
             await wait_out(record)
@@ -102,12 +112,12 @@ class Attempt:
             await self._write(config_map, record, until=datetime.now(UTC))
 
     async def read(self) -> tuple[Object, Record]:
-        """The record as it stands; `Moved` where it is gone."""
+        """The record as it stands; `RecordGone` where it is gone."""
         namespace = self._order.pins.user_cluster
         name = self._tools.settings.record
         config_map = await self._tools.cluster.get(CONFIG_MAP, name, namespace)
         if config_map is None:
-            raise Moved(f"the record (ConfigMap {namespace}/{name}) is gone")
+            raise RecordGone(f"the record (ConfigMap {namespace}/{name}) is gone")
         return config_map, Record.from_data(config_map["data"])
 
     def _claim(self, record: Record) -> dict[str, object]:

@@ -73,14 +73,17 @@ class PodDisruptionBudgetActivities:
 
     @step
     async def restore_pod_disruption_budget(self, order: PdbOrder) -> Left:
-        """Bring the budget back with the spec of the backup; what is neither ours nor the backup's is left."""
+        """Bring the budget back with the spec of the backup; what is neither ours nor the backup's is left.
+
+        Where there was none, that is said: a person may have deleted it by step 2 of the runbook.
+        """
         wanted = order.backup.manifest
         async with fenced(self._tools, order) as attempt:
             if wanted is None:
                 deleted = await self._delete(attempt, order, _is_temporary)
-                return Left(
-                    note="there was none before: the temporary one is deleted" if deleted else "there is none"
-                )
+                note = "there was none before: the temporary one is deleted" if deleted else "there was none"
+                gone = await self._read(order) is None
+                return Left(note=note, left=[_apply_the_backup(order.pins.pdb)] if gone else [])
             wanted = await self.with_living_owners(wanted)
             if await self._read(order) is None:
                 await attempt.hold()
@@ -216,6 +219,11 @@ def _as_before(budget: Object, wanted: Object) -> Patch:
         return []
     annotations = wanted["metadata"].get("annotations") or {}
     return [_put("/metadata/annotations", annotations), _put("/spec", wanted["spec"])]
+
+
+def _apply_the_backup(name: str) -> str:
+    why = "where step 2 of the runbook deleted it, apply its backup"
+    return f"there is no PodDisruptionBudget {name}, as before: {why}"
 
 
 def _strict_spec(selector: Object) -> Object:

@@ -20,6 +20,7 @@ from replace_etcd.etcd import joins_as_learner
 from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.plan import Check, Pins, Plan, Verdict
 from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
+from replace_etcd.pod_template import template_digest
 
 
 class PreflightActivities:
@@ -86,6 +87,7 @@ def _pins(looks: Looks) -> Pins:
         container=settings.container,
         flag=begun_at(looks),
         update_strategy=begun.update_strategy if begun and strategy == ON_DELETE else strategy,
+        template_digest=template_digest(looks.stateful_set, looks.flag),
         pod_uid=looks.pods[looks.replica]["metadata"]["uid"],
         claim=looks.claim["metadata"]["name"],
         claim_uid=looks.claim["metadata"]["uid"],

@@ -40,6 +40,8 @@ class GuardActivities:
     async def stand_guard(self, order: Order) -> Done:
         """Keep the edit standing until this is cancelled; nothing is guarded where the member is not removed."""
         async with fenced(self._tools, order) as attempt:
+            if attempt.namespace_is_gone:
+                return Done(note="moot: the namespace is gone")
             _, record = await attempt.read()
             if record.furthest not in PAST_THE_REMOVAL:
                 return Done(note="nothing is removed: nothing to guard")

@@ -15,7 +15,7 @@ from replace_etcd.cluster import POD, STATEFUL_SET, Object, Patch
 from replace_etcd.errors import Moved
 from replace_etcd.models.orders import Done, Left, Order
 from replace_etcd.models.plan import Pins
-from replace_etcd.pod_template import in_pod, read_pointer
+from replace_etcd.pod_template import in_pod, read_pointer, template_digest
 
 ON_DELETE = {"type": "OnDelete"}
 OBSERVED_SECONDS = 30.0
@@ -31,15 +31,24 @@ class StatefulSetActivities:
 
     @step
     async def join_existing_on_delete(self, order: Order) -> Done:
-        """Flag `existing` and strategy `OnDelete` in one patch; done where both stand there already."""
+        """Flag `existing` and strategy `OnDelete` in one patch; done where both stand there already.
+
+        One of the two may be there: left by an unfinished replacement, or by a person after step 3 of the runbook.
+        """
         pins = order.pins
 
         def decide(found: Object) -> Patch:
-            if flag_of(found, pins) == pins.flag.existing and found["spec"]["updateStrategy"] == ON_DELETE:
+            flag, strategy = flag_of(found, pins), found["spec"]["updateStrategy"]
+            if flag == pins.flag.existing and strategy == ON_DELETE:
                 return []
+            if flag not in (pins.flag.original, pins.flag.existing) or strategy not in (
+                pins.update_strategy,
+                ON_DELETE,
+            ):
+                raise Moved(f"somebody else edits the StatefulSet: flag {flag!r}, strategy {strategy}")
             return [
-                _test(pins.flag.pointer, pins.flag.original),
-                _test("/spec/updateStrategy", pins.update_strategy),
+                _test(pins.flag.pointer, flag),
+                _test("/spec/updateStrategy", strategy),
                 _put(pins.flag.pointer, pins.flag.existing),
                 _put("/spec/updateStrategy", ON_DELETE),
             ]
@@ -95,24 +104,24 @@ class StatefulSetActivities:
 
     @step
     async def restore_flag_and_strategy(self, order: Order) -> Left:
-        """Compensation: flag and strategy as they were, in one patch.
+        """Compensation: the flag as it was, then the strategy, unless it would have a survivor restarted.
 
         It writes the object even where it looks untouched: a late patch of ours tests the resourceVersion.
         """
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
             try:
-                survivors = await self._survivors_with_existing(pins)
-                await self._edit(
-                    attempt, pins, lambda found: _as_before(found, pins, survivors) or [_touch(found)]
-                )
+                await self._edit(attempt, pins, lambda found: _flag_back(found, pins) or [_touch(found)])
                 found = await self._edit(attempt, pins, _untouch)
+                survivors = await self._survivors_that_differ(pins)
+                if not survivors:
+                    found = await self._edit(attempt, pins, lambda found: _strategy_back(found, pins))
             except Moved:
                 return Left(note="moot: the StatefulSet is not there any more")
         left = []
         if flag_of(found, pins) != pins.flag.original:
             left.append(f"the flag was changed by somebody else and is left: {flag_of(found, pins)}")
-        if survivors and pins.update_strategy != ON_DELETE:
+        if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
             left.append(f"updateStrategy OnDelete stays: a rollout would restart {', '.join(survivors)}")
         return Left(note="; ".join(left) or pins.flag.original, left=left)
 
@@ -184,13 +193,10 @@ class StatefulSetActivities:
         first = (spec.get("ordinals") or {}).get("start", 0)
         return bool(pins.ordinal >= first + spec["replicas"])
 
-    async def _survivors_with_existing(self, pins: Pins) -> list[str]:
-        """Survivors that were re-created meanwhile: with the strategy back, a rollout would restart them."""
-        if pins.flag.existing == pins.flag.original:
-            return []
-        pods = await pods_of(self._tools, await read_stateful_set(self._tools, pins))
-        carrying = [pod["metadata"]["name"] for pod in pods if flag_in_pod(pod, pins) == pins.flag.existing]
-        return [name for name in carrying if name != pins.replica]
+    async def _survivors_that_differ(self, pins: Pins) -> list[str]:
+        """Survivors that were re-created meanwhile, or whose template somebody has changed."""
+        differing = await self._pods_that_differ(await read_stateful_set(self._tools, pins))
+        return [name for name in differing if name != pins.replica]
 
     async def _pods_that_differ(self, stateful_set: Object) -> list[str]:
         pods = await pods_of(self._tools, stateful_set)
@@ -210,14 +216,18 @@ def _must_be_pinned(found: Object | None, pins: Pins) -> Object:
     return found
 
 
-def _as_before(found: Object, pins: Pins, survivors: list[str]) -> Patch:
-    """What of ours still stands in the object, to be taken back; the strategy only where it restarts nobody."""
-    operations: Patch = []
+def _flag_back(found: Object, pins: Pins) -> Patch:
+    """The flag as it was, where ours still stands there, under `OnDelete` in any case: no pod moves."""
     if flag_of(found, pins) == pins.flag.existing != pins.flag.original:
-        operations.append(_put(pins.flag.pointer, pins.flag.original))
-    if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy and not survivors:
-        operations.append(_put("/spec/updateStrategy", pins.update_strategy))
-    return operations
+        return [_put(pins.flag.pointer, pins.flag.original), _put("/spec/updateStrategy", ON_DELETE)]
+    return []
+
+
+def _strategy_back(found: Object, pins: Pins) -> Patch:
+    """The strategy as it was, where ours still stands there."""
+    if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
+        return [_put("/spec/updateStrategy", pins.update_strategy)]
+    return []
 
 
 def _touch(found: Object) -> dict[str, object]:
@@ -233,11 +243,13 @@ def _untouch(found: Object) -> Patch:
 
 
 async def must_stand(tools: Toolbox, pins: Pins) -> None:
-    """`Moved` where somebody has reverted our edit: before the removal that means roll back, never fight."""
+    """`Moved` where somebody has reverted our edit, or edits too: before the removal roll back, never fight."""
     found = await read_stateful_set(tools, pins)
     strategy = found["spec"]["updateStrategy"]
     if flag_of(found, pins) != pins.flag.existing or strategy != ON_DELETE:
         raise Moved(f"somebody reverted the edit: flag {flag_of(found, pins)!r}, strategy {strategy}")
+    if pins.template_digest and template_digest(found, pins.flag) != pins.template_digest:
+        raise Moved("somebody changed the template of the StatefulSet: a rollout or an upgrade")
 
 
 async def pods_of(tools: Toolbox, stateful_set: Object) -> list[Object]:

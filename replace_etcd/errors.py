@@ -65,6 +65,10 @@ class Moved(ReplacementError):
     """The world is not as it was pinned; going on could harm."""
 
 
+class RecordGone(Moved):
+    """Somebody deleted the record: past the removal the next attempt writes it again, before it this rolls back."""
+
+
 class Recovered(Moved):
     """The failed member answers again: there is nothing to replace."""
 
@@ -96,7 +100,7 @@ class RemovalDidNotStart(ReplacementError):
 FINAL = [
     error.__name__
     for error in (
-        *(Forbidden, Invalid, Moved, Recovered, LockLost),
+        *(Forbidden, Invalid, Moved, RecordGone, Recovered, LockLost),
         *(DrainBlocked, SnapshotRefused, RemovalDidNotStart),
     )
 ]

@@ -4,6 +4,9 @@ The flag is found in `args` or `command`, as one token or two, inside a shell st
 `ETCD_INITIAL_CLUSTER_STATE` (https://etcd.io/docs/v3.5/op-guide/configuration/): a flag wins over a variable.
 """
 
+import copy
+import hashlib
+import json
 import posixpath
 import re
 from typing import Any
@@ -85,6 +88,17 @@ def read_pointer(document: Any, pointer: str) -> Any:
 def in_pod(flag: FlagPlace) -> str:
     """The same place in a pod: a pod has no template around its spec."""
     return flag.pointer.removeprefix("/spec/template")
+
+
+def template_digest(stateful_set: Object, flag: FlagPlace) -> str:
+    """What stays the same of a pod template while only the flag is edited."""
+    if read_pointer(stateful_set, flag.pointer) is None:
+        return "the flag has moved"
+    template: Object = copy.deepcopy({"spec": {"template": stateful_set["spec"]["template"]}})
+    *path, last = flag.pointer.strip("/").split("/")
+    parent = read_pointer(template, "/".join(path))
+    parent[int(last) if isinstance(parent, list) else last] = flag.existing
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def flag_text_in(pod: Object, flag: FlagPlace) -> str:

@@ -244,7 +244,7 @@ class Saga:
             )
         )
         if isinstance(result, Left):
-            self.left += result.left
+            self.left += [words for words in result.left if words not in self.left]  # a hold may have said it
         if name in GIVES_BACK:
             self.restored.append(name)
         self._changed()

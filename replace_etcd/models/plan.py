@@ -90,6 +90,7 @@ class Pins(Message):
     container: str
     flag: FlagPlace
     update_strategy: dict[str, Any]
+    template_digest: str = ""
     pod_uid: str
     claim: str
     claim_uid: str

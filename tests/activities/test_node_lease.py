@@ -5,7 +5,7 @@ import asyncio
 from temporalio.testing import ActivityEnvironment
 
 from activities.node import EXCLUSIVE, NodeActivities, holder_of
-from replace_etcd.cluster import NODE
+from replace_etcd.cluster import NAMESPACE, NODE
 from replace_etcd.models.orders import NodeTaken, Order
 from replace_etcd.models.phase import Phase
 from tests.activities.conftest import Bench
@@ -75,3 +75,31 @@ async def test_an_uncordon_leaves_the_node_of_another(bench: Bench) -> None:
     await give_to(bench, "another-cluster")
     await bench.run(NodeActivities(bench.tools).uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
     assert await holder(bench) == "another-cluster"
+
+
+async def test_of_two_that_want_a_node_at_once_one_has_it_and_the_other_waits_for_it(bench: Bench) -> None:
+    """Both see it free; the patch of the second tests the version that the first has moved."""
+    name = f"{bench.pins.user_cluster}-b"
+    await bench.cluster.create(
+        NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    )
+    other = Bench(bench.cluster, bench.pins.model_copy(update={"user_cluster": name}))
+    both = {bench.pins.user_cluster: bench, name: other}
+    for one in both.values():
+        await one.claim()
+    taking = {
+        user_cluster: asyncio.ensure_future(
+            one.run(NodeActivities(one.tools).take_node, one.order(Order, Phase.WAITING_FOR_NODE))
+        )
+        for user_cluster, one in both.items()
+    }
+    done, waiting = await asyncio.wait(taking.values(), timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert (len(done), len(waiting)) == (1, 1)
+    winner = await holder(bench)
+    assert taking[winner] in done
+    first = both.pop(winner)
+    await first.run(NodeActivities(first.tools).uncordon_node, first.order(Order, Phase.ADDING))
+    (loser,) = both
+    taken = await taking[loser]
+    assert taken.waited
+    assert await holder(bench) == loser

@@ -110,8 +110,15 @@ async def test_where_there_was_none_the_temporary_one_goes_again(bench: Bench) -
     assert backed_up.backup.manifest is None
     await bench.run(activities.protect_survivors, bench.order(PdbOrder, backup=backed_up.backup))
     assert await budget(bench) is not None
-    await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=backed_up.backup))
+    order = bench.order(PdbOrder, backup=backed_up.backup)
+    done = await bench.run(activities.restore_pod_disruption_budget, order)
     assert await budget(bench) is None
+    assert "apply its backup" in done.left[0], "a person may have it from step 2 of the runbook"
+    await bench.cluster.create(PDB, ORIGINAL, bench.pins.user_cluster)
+    done = await bench.run(
+        activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=backed_up.backup)
+    )
+    assert (await budget(bench) is not None, done.left) == (True, []), "the person has applied it"
 
 
 async def test_an_owner_that_is_gone_is_not_named_again(bench: Bench) -> None:

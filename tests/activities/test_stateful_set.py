@@ -4,9 +4,10 @@ import pytest
 
 from activities.stateful_set import StatefulSetActivities, flag_in_pod, flag_of, must_stand
 from replace_etcd.cluster import POD, STATEFUL_SET
-from replace_etcd.errors import Invalid, LockLost, Moved
+from replace_etcd.errors import LockLost, Moved
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import Phase
+from replace_etcd.pod_template import template_digest
 from tests.activities.conftest import Bench
 from tests.lab.world import World
 
@@ -36,6 +37,19 @@ async def test_both_change_and_each_step_can_be_repeated(bench: Bench) -> None:
         assert await state(bench) == (NEW, {"type": "OnDelete"})
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("/spec/template/spec/containers/0/args/1", EXISTING), ("/spec/updateStrategy", {"type": "OnDelete"})],
+)
+async def test_one_of_the_two_may_be_there_from_a_runbook_half_done(
+    bench: Bench, path: str, value: object
+) -> None:
+    await bench.claim()
+    await edit(bench, path, value)
+    await bench.run(StatefulSetActivities(bench.tools).join_existing_on_delete, bench.order(Order))
+    assert await state(bench) == (EXISTING, {"type": "OnDelete"})
+
+
 async def test_a_strategy_without_rolling_update_stays_without_it(bench: Bench) -> None:
     await bench.claim()
     activities = StatefulSetActivities(bench.tools)
@@ -57,7 +71,7 @@ async def test_an_edit_that_somebody_reverts_is_noticed(bench: Bench) -> None:
 async def test_a_template_that_is_not_the_one_of_the_plan_is_not_touched(bench: Bench) -> None:
     await bench.claim()
     await edit(bench, "/spec/template/spec/containers/0/args/1", "--initial-cluster-state=other")
-    with pytest.raises(Invalid):
+    with pytest.raises(Moved, match="somebody else"):
         await bench.run(StatefulSetActivities(bench.tools).join_existing_on_delete, bench.order(Order))
     assert (await state(bench))[1] == {"type": "RollingUpdate"}
 
@@ -77,14 +91,16 @@ async def test_the_compensation_moves_the_version_even_where_nothing_was_changed
     assert await state(bench) == (NEW, {"type": "RollingUpdate"})
 
 
-async def test_a_flag_that_somebody_else_changed_is_left_and_reported(bench: Bench) -> None:
+async def test_a_flag_that_somebody_else_changed_is_left_and_reported(bench: Bench, world: World) -> None:
     await bench.claim()
+    await world.until_pods(lambda pods: "kube-etcd-0" in pods)
     activities = StatefulSetActivities(bench.tools)
     await bench.run(activities.join_existing_on_delete, bench.order(Order))
     await edit(bench, "/spec/template/spec/containers/0/args/1", "--initial-cluster-state=other")
     done = await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
-    assert await state(bench) == ("--initial-cluster-state=other", {"type": "RollingUpdate"})
+    assert await state(bench) == ("--initial-cluster-state=other", {"type": "OnDelete"})
     assert "changed by somebody else" in done.left[0]
+    assert "a rollout would restart kube-etcd-0" in done.left[1]
 
 
 async def test_a_stateful_set_that_was_made_anew_makes_the_compensation_moot(bench: Bench) -> None:
@@ -120,3 +136,28 @@ async def test_a_survivor_that_was_re_created_is_not_restarted_by_the_rollback(
     done = await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
     assert await state(bench) == (NEW, {"type": "OnDelete"})
     assert "kube-etcd-0" in done.left[0]
+
+
+async def test_another_edit_of_the_template_is_noticed(bench: Bench) -> None:
+    """A rollout restart, or an upgrade: before the removal it means roll back."""
+    await bench.claim()
+    before = await bench.stateful_set()
+    digest = template_digest(before, bench.pins.flag)
+    bench.pins = bench.pins.model_copy(update={"template_digest": digest})
+    activities = StatefulSetActivities(bench.tools)
+    await bench.run(activities.join_existing_on_delete, bench.order(Order))
+    await must_stand(bench.tools, bench.pins)
+    await edit(bench, "/spec/template/spec/containers/0/image", "etcd:next")
+    with pytest.raises(Moved, match="a rollout or an upgrade"):
+        await must_stand(bench.tools, bench.pins)
+
+
+async def test_a_rollout_of_somebody_else_is_not_set_off_by_the_rollback(bench: Bench, world: World) -> None:
+    await bench.claim()
+    activities = StatefulSetActivities(bench.tools)
+    await world.until_pods(lambda pods: "kube-etcd-0" in pods)
+    await bench.run(activities.join_existing_on_delete, bench.order(Order))
+    await edit(bench, "/spec/template/spec/containers/0/image", "etcd:next")
+    done = await bench.run(activities.restore_flag_and_strategy, bench.order(Order, Phase.ROLLING_BACK))
+    assert await state(bench) == (NEW, {"type": "OnDelete"})
+    assert "a rollout would restart kube-etcd-0" in done.left[0]
