@@ -19,6 +19,10 @@ from replace_etcd.runs import Chain
 
 CLEANED = (Phase.ADDING, Phase.REJOINING, Phase.RESTORING, Phase.VERIFYING)
 BY_ITSELF = "wait for {0}, or stop it: temporal workflow cancel --workflow-id {0}"
+GIVE_BACK = (
+    "wait, or give it back: kubectl -n {0} patch configmap {1} --type=merge "
+    """-p '{{"data":{{"taken-over-by-hand":null}}}}'"""
+)
 BY_HAND = (
     "do what its key what-to-do-by-hand.txt says, or, if that Temporal is gone for good, start with `take_over` "
     "and the reason"
@@ -38,7 +42,7 @@ async def look_at_record(looks: Looks) -> None:
     chain = await _chain(looks, record)
     if record.taken_by_hand:
         says = f"{record.taken_by_hand} goes on with {record.workflow_id} by hand"
-        findings.refuse("no other replacement", says, f"wait, or delete ConfigMap {name} when it is done")
+        findings.refuse("no other replacement", says, GIVE_BACK.format(looks.namespace, name))
     elif record.run_id == looks.run_id and record.furthest in BEFORE_THE_REMOVAL:
         findings.ok("no other replacement", "the record is this run's own")
     elif chain is Chain.CLOSED:
