@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import shutil
-import ssl
 import uuid
 from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
@@ -21,21 +20,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from aiohttp import web
-
 from lab.fixture.names import CERTIFICATES, DATA_DIRECTORY, REPLICAS
 from lab.history import restart_count
 from lab.judge import Sighting
 from lab.kube_client import ApiError, Json, KubeClient
-from lab.pki import AdminPki
 from tests.robustness import etcdctl
 from tests.robustness.etcdctl import Answer, UnknownCommand
 from tests.robustness.judge import Listed
 from tests.robustness.membership import Directory, Etcd, Refused, TimedOut
+from tests.robustness.proxy import NotRunning
 from tests.robustness.user_cluster import FAILED, UTILITY, flag_in, is_ready
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-STDOUT, STDERR, STATUS = b"\x01", b"\x02", b"\x03"
+STDOUT, STDERR, STATUS = 1, 2, 3
 SETTLE, ELECTION = 0.5, 0.05
 TEND = 0.1
 LONGEST_BACK_OFF = 8.0
@@ -170,31 +166,19 @@ class ModelCluster:
 class ModelNodes:
     """All kubelets."""
 
-    def __init__(self, client: KubeClient, pki: AdminPki, certificates: dict[str, bytes], root: Path) -> None:
+    def __init__(self, client: KubeClient, certificates: dict[str, bytes], root: Path) -> None:
         self.clusters: dict[str, ModelCluster] = {}
         self.unknown: list[str] = []
         """Commands that nobody here understands: a test fails on them."""
-        self.port = 0
         self._client = client
         self._root = root
         self._certificates = root / "certificates"
         self._certificates.mkdir(parents=True)
         for name, content in certificates.items():
             (self._certificates / name).write_bytes(content)
-        pair = pki.node("model-nodes", "127.0.0.1")
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.ca))
-        self._context.load_cert_chain(pair.certificate, pair.key)
-        self._context.verify_mode = ssl.CERT_REQUIRED
         self._tasks: set[asyncio.Task[None]] = set()
-        self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        application = web.Application()
-        application.router.add_get("/exec/{namespace}/{pod}/{container}", self._exec)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._context).start()
-        self.port = self._runner.addresses[0][1]
         self._keep(self._follow())
         self._keep(self._tend())
         return self
@@ -205,8 +189,6 @@ class ModelNodes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._runner is not None:
-            await self._runner.cleanup()
 
     def add(self, namespace: str) -> ModelCluster:
         """Make room for a user cluster, before its objects are created."""
@@ -319,36 +301,22 @@ class ModelNodes:
 
     # Exec
 
-    async def _exec(self, request: web.Request) -> web.StreamResponse:
-        namespace, name = request.match_info["namespace"], request.match_info["pod"]
-        running = self.clusters[namespace].pods.get(name) if namespace in self.clusters else None
-        if running is None:
-            raise web.HTTPNotFound(text=f'pod "{name}" does not run here')
-        if name in REPLICAS and not self.clusters[namespace].runs(name):
-            raise web.HTTPInternalServerError(text="container not found")
-        socket = web.WebSocketResponse(protocols=PROTOCOLS)
-        await socket.prepare(request)
-        self._keep(self._carry_out(namespace, running, request.query.getall("command"), socket))
-        async for _ in socket:  # until the other side closes it, or we have
-            pass
-        return socket
-
-    async def _carry_out(
-        self, namespace: str, running: Running, command: list[str], socket: web.WebSocketResponse
-    ) -> None:
+    async def execute(self, namespace: str, name: str, command: list[str]) -> dict[int, bytes]:
+        """Run a command in a pod; its output, its errors and its Status."""
+        cluster = self.clusters.get(namespace)
+        if cluster is None or name not in cluster.pods:
+            raise NotRunning(404)
+        if name in REPLICAS and not cluster.runs(name):
+            raise NotRunning(500)
         try:
-            answer = await self._run(namespace, running, command)
+            answer = await self._run(cluster, cluster.pods[name], command)
         except UnknownCommand as error:
             self.unknown.append(str(error))
             answer = Answer(stderr=f"the model knows no {error}", exit_code=127)
-        with suppress(ConnectionError, RuntimeError):
-            await socket.send_bytes(STDOUT + answer.stdout.encode())
-            await socket.send_bytes(STDERR + answer.stderr.encode())
-            await socket.send_bytes(STATUS + json.dumps(_status(answer.exit_code)).encode())
-            await socket.close()
+        status = json.dumps(_status(answer.exit_code)).encode()
+        return {STDOUT: answer.stdout.encode(), STDERR: answer.stderr.encode(), STATUS: status}
 
-    async def _run(self, namespace: str, running: Running, command: list[str]) -> Answer:
-        cluster = self.clusters[namespace]
+    async def _run(self, cluster: ModelCluster, running: Running, command: list[str]) -> Answer:
         if command[0] == "etcdctl":
             return etcdctl.run(cluster.etcd, running.name, command[1:])
         if command[0] == "cat":

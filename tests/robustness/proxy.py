@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import unquote_plus
 
 import aiohttp
 from aiohttp import web
@@ -30,6 +31,14 @@ STATUS_CHANNEL = 3
 PROTOCOL = "v4.channel.k8s.io"
 NO_LIMIT = aiohttp.ClientTimeout(total=None)
 REASONS = {403: "Forbidden", 409: "Conflict", 429: "TooManyRequests", 500: "InternalError"}
+
+
+class NotRunning(Exception):
+    """A command cannot be started: the status with which a handshake is refused then."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -78,10 +87,10 @@ class Passage:
             async with self._proxy.send(self._request, self.call) as answer:
                 await answer.read()
             return
-        with suppress(aiohttp.WSServerHandshakeError):
-            async with self._proxy.dial(self.call) as backend:
-                async for message in backend:
-                    if _is_status(message):
+        with suppress(aiohttp.WSServerHandshakeError, NotRunning):
+            async with self._proxy.command(self.call) as frames:
+                async for frame in frames:
+                    if frame[0] == STATUS_CHANNEL:
                         return
 
     async def accept(self) -> None:
@@ -124,23 +133,25 @@ class Passage:
 
     async def _exec(self) -> web.StreamResponse:
         try:
-            backend = await self._proxy.dial(self.call)
+            async with self._proxy.command(self.call) as frames:
+                front = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False)
+                await front.prepare(self._request)
+                listening = asyncio.create_task(_until_closed(front))
+                try:
+                    async for frame in frames:
+                        await front.send_bytes(frame)
+                finally:
+                    listening.cancel()
+                await front.close()
+                return front
         except aiohttp.WSServerHandshakeError as error:
             return web.Response(status=error.status)
-        async with backend:
-            front = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False)
-            await front.prepare(self._request)
-            listening = asyncio.create_task(_until_closed(front))
-            try:
-                async for message in backend:
-                    if message.type is aiohttp.WSMsgType.BINARY:
-                        await front.send_bytes(message.data)
-            finally:
-                listening.cancel()
-            await front.close()
-        return front
+        except NotRunning as error:
+            return web.Response(status=error.status)
 
 
+Commands = Callable[[str, str, list[str]], Awaitable[dict[int, bytes]]]
+"""Runs a command in a pod of a namespace; what it leaves on each channel."""
 Act = Callable[[Passage], Awaitable[web.StreamResponse]]
 
 
@@ -244,7 +255,9 @@ class Held:
 class Proxy:
     """The proxy; rules are kept by namespace, and `watchers` see every request before the rules do."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, commands: Commands | None = None) -> None:
+        """With `commands`, execs are answered here and not by a kubelet behind the API server."""
+        self._commands = commands
         self.rules: dict[str, list[Rule]] = {}
         self.watchers: list[Callable[[Call], None]] = []
         self.url = ""
@@ -281,9 +294,18 @@ class Proxy:
         url = self._access.server + call.path
         return self._client.request(call.method, _verbatim(url), data=call.body or None, headers=headers)
 
-    def dial(self, call: Call) -> Any:
-        """Pass an exec on; an async context manager of the WebSocket."""
-        return self._client.ws_connect(_verbatim(self._access.server + call.path), protocols=(PROTOCOL,))
+    @asynccontextmanager
+    async def command(self, call: Call) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Pass an exec on; the frames that come back: a channel and its data."""
+        if self._commands is not None:
+            path, _, query = call.path.partition("?")
+            given = [unquote_plus(word) for word in re.findall(r"command=([^&]*)", query)]
+            running = asyncio.ensure_future(self._commands(call.namespace, path.split("/")[6], given))
+            yield _frames(await asyncio.shield(running))
+            return
+        url = _verbatim(self._access.server + call.path)
+        async with self._client.ws_connect(url, protocols=(PROTOCOL,)) as backend:
+            yield _binary(backend)
 
     @property
     def _client(self) -> aiohttp.ClientSession:
@@ -324,8 +346,15 @@ def _verbatim(url: str) -> URL:
     return URL(url, encoded=True)
 
 
-def _is_status(message: aiohttp.WSMessage) -> bool:
-    return message.type is aiohttp.WSMsgType.BINARY and message.data[:1] == bytes([STATUS_CHANNEL])
+async def _binary(backend: aiohttp.ClientWebSocketResponse) -> AsyncIterator[bytes]:
+    async for message in backend:
+        if message.type is aiohttp.WSMsgType.BINARY and message.data:
+            yield message.data
+
+
+async def _frames(output: dict[int, bytes]) -> AsyncIterator[bytes]:
+    for channel, data in output.items():
+        yield bytes([channel]) + data
 
 
 async def _until_closed(front: web.WebSocketResponse) -> None:

@@ -53,7 +53,7 @@ class Room:
     async def user_cluster(self, namespace: str, pod_management: str = "OrderedReady") -> ModelCluster:
         """A whole user cluster whose second member then fails."""
         cluster = self.nodes.add(namespace)
-        await user_cluster.create(self.client, namespace, self.nodes.port, self._certificates, pod_management)
+        await user_cluster.create(self.client, namespace, self._certificates, pod_management)
         await _until(lambda: all_ready(cluster))
         await user_cluster.until_counted(self.client, namespace, healthy=3)
         cluster.write()
@@ -108,11 +108,11 @@ async def a_room(directory: Path) -> AsyncIterator[tuple[Room, TemporalServer]]:
         async with (
             running_temporal(directory) as temporal,
             KubeClient.from_kubeconfig(plane.kubeconfig) as client,
-            ModelNodes(client, pki, certificates, directory / "nodes") as nodes,
-            Proxy(read_kubeconfig(plane.kubeconfig)) as proxy,
+            ModelNodes(client, certificates, directory / "nodes") as nodes,
+            Proxy(read_kubeconfig(plane.kubeconfig), nodes.execute) as proxy,
         ):
             connected = await Client.connect(temporal.address, data_converter=pydantic_data_converter)
-            await user_cluster.make_node(client, user_cluster.SHARED_NODE, nodes.port)
+            await user_cluster.make_node(client, user_cluster.SHARED_NODE)
             yield Room(client, nodes, proxy, connected, certificates), temporal
     finally:
         await plane.stop()

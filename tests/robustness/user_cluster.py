@@ -35,21 +35,19 @@ def node_of(namespace: str, replica: str) -> str:
     return f"{namespace}.node" if replica == FAILED else SHARED_NODE
 
 
-async def make_node(client: KubeClient, name: str, port: int, **labels: str) -> None:
-    """A Ready node whose kubelet answers on a port of the loopback."""
-    status = node_status("127.0.0.1")
-    status["daemonEndpoints"]["kubeletEndpoint"]["Port"] = port
-    await client.create("nodes", node_object(name, labels) | {"status": status})
+async def make_node(client: KubeClient, name: str, **labels: str) -> None:
+    """A Ready node."""
+    await client.create("nodes", node_object(name, labels) | {"status": node_status("127.0.0.1")})
 
 
 async def create(
-    client: KubeClient, namespace: str, port: int, certificates: dict[str, bytes], pod_management: str
+    client: KubeClient, namespace: str, certificates: dict[str, bytes], pod_management: str
 ) -> None:
     """Create it all; the StatefulSet comes after what its pods need."""
     await client.create("namespaces", {"metadata": {"name": namespace}})
     secret = {"metadata": {"name": SECRET}, "data": {k: _encoded(v) for k, v in certificates.items()}}
     await asyncio.gather(
-        make_node(client, node_of(namespace, FAILED), port, **{CLUSTER_NAME: namespace}),
+        make_node(client, node_of(namespace, FAILED), **{CLUSTER_NAME: namespace}),
         *(_volume(client, namespace, replica) for replica in REPLICAS),
         client.create("secrets", secret, namespace),
         client.create("poddisruptionbudgets", fixture.disruption_budget(STATEFUL_SET), namespace),
