@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +37,14 @@ SETTLE, ELECTION = 0.5, 0.05
 TEND = 0.1
 LONGEST_BACK_OFF = 8.0
 SCRATCH = "/snapshot"
+RAW = "surrogateescape"
+SAVE = """#!/bin/sh
+for file; do :; done
+cp "${0%/*}/snapshot.db" "$file"
+"""
+SNAPSHOT_STATUS = """#!/bin/sh
+echo '{"hash": 1, "revision": 2, "totalKey": 1, "totalSize": 4096}'
+"""
 
 
 class Disks(MutableMapping[str, Directory]):
@@ -118,6 +127,8 @@ class ModelCluster:
     pods: dict[str, Running] = field(default_factory=dict)
     sightings: list[Sighting] = field(default_factory=list)
     acknowledged: set[str] = field(default_factory=set)
+    never_rejoins: bool = False
+    """The failed replica's container is not started any more."""
 
     def __post_init__(self) -> None:
         self.etcd = Etcd(self.disks, settle=SETTLE, election=ELECTION)
@@ -147,6 +158,8 @@ class ModelCluster:
 
     def start(self, running: Running) -> None:
         """Start a member from its pod's own arguments."""
+        if self.never_rejoins and running.name == FAILED:
+            return
         self.etcd.start(running.name, flag_in(running.pod["spec"]), REPLICAS)
         if self.etcd.processes[running.name].runs:
             self.disks.lock(running.name)
@@ -176,6 +189,7 @@ class ModelNodes:
         self._certificates.mkdir(parents=True)
         for name, content in certificates.items():
             (self._certificates / name).write_bytes(content)
+        _etcd_tools(root / "bin")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -314,7 +328,8 @@ class ModelNodes:
             self.unknown.append(str(error))
             answer = Answer(stderr=f"the model knows no {error}", exit_code=127)
         status = json.dumps(_status(answer.exit_code)).encode()
-        return {STDOUT: answer.stdout.encode(), STDERR: answer.stderr.encode(), STATUS: status}
+        output, errors = (text.encode(errors=RAW) for text in (answer.stdout, answer.stderr))
+        return {STDOUT: output, STDERR: errors, STATUS: status}
 
     async def _run(self, cluster: ModelCluster, running: Running, command: list[str]) -> Answer:
         if command[0] == "etcdctl":
@@ -344,10 +359,20 @@ class ModelNodes:
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], **_environment(running)},
+            env={"PATH": f"{self._root}/bin:{os.environ['PATH']}", **_environment(running)},
         )
         output, errors = await process.communicate()
-        return Answer(output.decode(), errors.decode(), process.returncode or 0)
+        return Answer(output.decode(errors=RAW), errors.decode(errors=RAW), process.returncode or 0)
+
+
+def _etcd_tools(folder: Path) -> None:
+    """What the utility Pod's scripts find on their PATH: a snapshot is always the same one, with its checksum."""
+    folder.mkdir(parents=True)
+    content = b"snapshot".ljust(4096, b".")
+    (folder / "snapshot.db").write_bytes(content + hashlib.sha256(content).digest())
+    for name, script in (("etcdctl", SAVE), ("etcdutl", SNAPSHOT_STATUS)):
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
 
 
 def _environment(running: Running) -> dict[str, str]:

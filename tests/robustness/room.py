@@ -87,10 +87,12 @@ def worker(
         "REPLACE_ETCD_FAILURE_PROBE_SECONDS": "0",
         "REPLACE_ETCD_LOG_FORMAT": "json",
         "REPLACE_ETCD_MAX_CONCURRENT_ACTIVITIES": "500",
+        "REPLACE_ETCD_COMMAND_TIMEOUT_SECONDS": "3",
+        "REPLACE_ETCD_SNAPSHOT_DIR": str(directory / "snapshots"),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         **settings,
     }
-    command = [sys.executable, "-m", "tests.robustness.worker_process", proxy.url]
+    command = [sys.executable, "-m", "tests.robustness.worker_process", proxy.url, "hurry"]
     return Component(name, command, directory=directory, environment=environment)
 
 

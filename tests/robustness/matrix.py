@@ -1,0 +1,130 @@
+"""The whole table: record the ways, pack the cells into stories, play them side by side, and say which is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.robustness.cells import Cell, Fault, Row, Story, Way, after, cells, pack, rows
+from tests.robustness.director import Play, Verdict
+from tests.robustness.killer import Killer
+from tests.robustness.room import Room, a_room, worker
+
+STEADY, KILLED = "steady", "killed"
+POLICIES = ("OrderedReady", "Parallel")
+Report = Callable[[Cell, str], None]
+CLEAN = "clean"
+
+
+@dataclass
+class Result:
+    """What every cell came to: `clean`, or what is wrong."""
+
+    verdicts: dict[Cell, str] = field(default_factory=dict)
+    stories: int = 0
+    kills: int = 0
+
+    @property
+    def wrong(self) -> list[str]:
+        """The cells that are not clean."""
+        return [f"{cell.name}: {said}" for cell, said in self.verdicts.items() if said != CLEAN]
+
+
+class Matrix:
+    """A room with two workers: one that lives, one that is killed."""
+
+    def __init__(self, room: Room, killer: Killer, at_once: int) -> None:
+        self.result = Result()
+        self._room = room
+        self._killer = killer
+        self._at_once = asyncio.Semaphore(at_once)
+        self._numbers = itertools.count()
+
+    async def rows(self) -> list[Row]:
+        """The activities of each way, from a run of each without any fault."""
+        runs = await asyncio.gather(*(self._play(Story(way, ())) for way in Way))
+        for run in runs:
+            if run.wrong:
+                raise AssertionError(f"{run.story.way} without any fault: {run.outcome}: {run.wrong}")
+        forward, back, held = (run.calls for run in runs)
+        return [
+            *rows(Way.FORWARD, forward),
+            *rows(Way.BACK, after(back, "remove_member")),
+            *rows(Way.HELD, after(held, "promote_member")),
+        ]
+
+    async def play(self, wanted: Sequence[Cell], report: Report = lambda *_: None) -> Result:
+        """Play every cell: together first, alone where a story was wrong."""
+        left, alone = list(wanted), set[Cell]()
+        while left:
+            stories = pack([cell for cell in left if cell not in alone])
+            stories += [Story(cell.row.way, (cell,)) for cell in left if cell in alone]
+            verdicts = await asyncio.gather(*(self._play(story) for story in stories))
+            left = []
+            for verdict in verdicts:
+                left += self._take(verdict, alone, report)
+        self.result.kills = self._killer.kills
+        return self.result
+
+    def _take(self, verdict: Verdict, alone: set[Cell], report: Report) -> list[Cell]:
+        """Note what is settled; returns the cells that are to be played (again)."""
+        story = verdict.story
+        if len(story.cells) == 1:
+            (cell,) = story.cells
+            said = "; ".join(verdict.wrong)
+            if not said and cell not in verdict.reached:
+                said = f"the replacement never came by ({verdict.outcome})"
+            self._settle(cell, f"{verdict.outcome}: {said}" if said else CLEAN, report)
+            return []
+        if verdict.wrong:
+            alone.update(story.cells)
+            return list(story.cells)
+        for cell in verdict.reached:
+            self._settle(cell, CLEAN, report)
+        missed = [cell for cell in story.cells if cell not in verdict.reached]
+        if not verdict.reached:
+            alone.update(missed)
+        return missed
+
+    def _settle(self, cell: Cell, said: str, report: Report) -> None:
+        self.result.verdicts[cell] = said
+        report(cell, said)
+
+    async def _play(self, story: Story) -> Verdict:
+        async with self._at_once:
+            number = next(self._numbers)
+            self.result.stories += 1
+            killed = any(cell.fault is Fault.KILLED for cell in story.cells)
+            killer = self._killer if killed else None
+            queue = KILLED if killed else STEADY
+            play = Play(self._room, story, f"uc-{number:03d}", queue, killer)
+            if killer:
+                killer.join(play)
+            return await play.run(POLICIES[number % len(POLICIES)])
+
+
+@asynccontextmanager
+async def a_matrix(directory: Path, at_once: int) -> AsyncIterator[Matrix]:
+    """A room, its workers, and the killer at work."""
+    async with a_room(directory) as (room, temporal):
+        steady, killed = (worker(directory, name, name, room.proxy, temporal) for name in (STEADY, KILLED))
+        await asyncio.gather(steady.start(), killed.start())
+        killer = Killer(killed)
+        killing = asyncio.create_task(killer.run())
+        try:
+            yield Matrix(room, killer, at_once)
+            if room.nodes.unknown:
+                raise AssertionError(f"the model has no answer to: {set(room.nodes.unknown)}")
+        finally:
+            killing.cancel()
+            await asyncio.gather(killing, return_exceptions=True)
+            await asyncio.gather(steady.kill(), killed.kill())
+
+
+def all_cells(found: Iterable[Row]) -> list[Cell]:
+    """Every cell of these rows."""
+    return cells(found)
