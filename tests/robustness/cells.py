@@ -48,13 +48,17 @@ class Fault(StrEnum):
     DROPPED = "exec dropped"
 
 
-QUICK = (Fault.FAILS, Fault.HTTP_500, Fault.HTTP_409, Fault.HTTP_429)
-WAITING = (Fault.LOST, Fault.TWIN, Fault.CONNECTION_RESET, Fault.DROPPED)
-"""What such a fault leaves unknown has to be waited out."""
-MAY_END = (Fault.CANCELLED, Fault.HTTP_403)
-"""The replacement may end with it."""
-ANEW = (Fault.TERMINATED, Fault.TERMINATED_AFTER, Fault.RESET)
-"""Something has to be started anew."""
+KINDS = {
+    # What such a fault leaves unknown has to be waited out.
+    "waiting": (Fault.LOST, Fault.TWIN, Fault.CONNECTION_RESET, Fault.DROPPED),
+    # Something has to be started anew.
+    "anew": (Fault.TERMINATED, Fault.TERMINATED_AFTER, Fault.RESET),
+    "killed": (Fault.KILLED,),
+    # Temporal takes a second one for the first.
+    "cancel": (Fault.CANCELLED,),
+}
+ROOM = {"waiting": 3, "anew": 2, "killed": 3, "cancel": 1, "quick": 6, "end": 1}
+POINT_OF_NO_RETURN = "remove_member"
 
 
 class Effect(StrEnum):
@@ -74,7 +78,10 @@ class Row:
     place: int
     effect: Effect
     has_exec: bool
+    has_way_back: bool = False
+    """Before the removal: a fault may end the replacement here."""
     is_last: bool = False
+    changes_by_exec: bool = False
 
     def is_effect(self, call: Call) -> bool:
         """Whether a request is the one that a fault is for: the activity's first change, or its first look."""
@@ -92,8 +99,6 @@ class Row:
             self.effect is not Effect.CHANGE or not self.changes_by_exec or effect_of(call) is Effect.CHANGE
         )
 
-    changes_by_exec: bool = False
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -101,6 +106,18 @@ class Cell:
 
     row: Row
     fault: Fault
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the replacement may be over with it."""
+        return self.row.has_way_back and self.fault in (Fault.CANCELLED, Fault.HTTP_403)
+
+    @property
+    def kind(self) -> str:
+        """What there is room for in a story."""
+        if self.may_end:
+            return "end"
+        return next((kind for kind, faults in KINDS.items() if self.fault in faults), "quick")
 
     @property
     def name(self) -> str:
@@ -155,6 +172,7 @@ def rows(way: Way, calls: Sequence[Call], skip: Iterable[Row] = ()) -> list[Row]
             place=place,
             effect=effect,
             has_exec=any(call.is_exec for call in own),
+            has_way_back=POINT_OF_NO_RETURN in order[place:],
             is_last=place == len(order) - 1,
             changes_by_exec=first.is_exec,
         )
@@ -180,41 +198,35 @@ def cells(found: Iterable[Row]) -> list[Cell]:
     ]
 
 
-def pack(wanted: Iterable[Cell], *, waiting: int = 3, quick: int = 6, anew: int = 2) -> list[Story]:
+def pack(wanted: Iterable[Cell]) -> list[Story]:
     """Put cells together that one replacement can go through: what may end it comes last."""
     left = sorted(wanted, key=lambda cell: (cell.row.way, cell.row.place))
     stories = []
     while left:
-        story = _story(left, {"waiting": waiting, "quick": quick, "anew": anew, "end": 1})
-        stories.append(story)
-        left = [cell for cell in left if cell not in story.cells]
+        stories.append(_story(left))
+        left = [cell for cell in left if cell not in stories[-1].cells]
     return stories
 
 
-def _story(left: Sequence[Cell], room: dict[str, int]) -> Story:
-    """Begin with the last cell that may end a replacement, then take what fits before it."""
-    ends = [cell for cell in left if cell.fault in MAY_END]
-    first = ends[-1] if ends else left[-1]
-    chosen = [first]
-    room[_kind(first)] -= 1
-    kinds = Counter(cell.fault for cell in left)
+def _story(left: Sequence[Cell]) -> Story:
+    """Begin with the last cell that may end a replacement, or a cancel, then add what fits."""
+    first = max(left, key=lambda cell: (cell.may_end, cell.kind == "cancel", cell.row.place))
+    chosen, frequent = [first], Counter((cell.fault, cell.row.way) for cell in left)
     # The most frequent fault first, so that the last stories are not all of one kind.
-    for cell in sorted(left, key=lambda cell: -kinds[cell.fault]):
-        fits = cell.row.way is first.row.way and room[_kind(cell)] > 0
-        fits = fits and (cell.row.place < first.row.place or first.fault not in MAY_END)
-        fits = fits and all(cell.row.place != other.row.place for other in chosen)
-        if fits and (cell.fault is Fault.KILLED) == (first.fault is Fault.KILLED):
+    for cell in sorted(left, key=lambda cell: -frequent[cell.fault, cell.row.way]):
+        if _fits(cell, chosen):
             chosen.append(cell)
-            room[_kind(cell)] -= 1
     return Story(first.row.way, tuple(sorted(chosen, key=lambda cell: cell.row.place)))
 
 
-def _kind(cell: Cell) -> str:
-    if cell.fault in MAY_END:
-        return "end"
-    if cell.fault in ANEW or cell.fault is Fault.KILLED:
-        return "anew"
-    return "waiting" if cell.fault in WAITING else "quick"
+def _fits(cell: Cell, chosen: Sequence[Cell]) -> bool:
+    first = chosen[0]
+    same_play = cell.row.way is first.row.way and (cell.fault is Fault.KILLED) == (
+        first.fault is Fault.KILLED
+    )
+    in_time = cell.row.place < first.row.place or not first.may_end
+    free = all(cell.row.place != other.row.place for other in chosen)
+    return same_play and in_time and free and sum(o.kind == cell.kind for o in chosen) < ROOM[cell.kind]
 
 
 def as_json(cell: Cell, verdict: str) -> str:

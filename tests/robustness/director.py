@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -48,11 +47,17 @@ END_WITHIN = 400.0
 CALM_WITHIN = 30.0
 POLL = 0.3
 RETRIES = 4
-FOR_A_WHILE = 3
-"""So many requests are answered with an error, one after the other."""
-REFUSALS = {Fault.HTTP_500: 500, Fault.HTTP_409: 409, Fault.HTTP_403: 403, Fault.HTTP_429: 429}
+A_WHILE = 3
+"""So many requests meet an error, one after the other."""
+FOR_A_WHILE = {
+    Fault.HTTP_500: answers(500),
+    Fault.HTTP_409: answers(409),
+    Fault.HTTP_403: answers(403),
+    Fault.HTTP_429: answers(429, retry_after=1),
+    Fault.CONNECTION_RESET: reset,
+}
+ONCE = {Fault.FAILS: answers(500), Fault.LOST: lose_the_answer}
 REJOIN = {"limits": {"rejoin": "PT3S"}}
-DEADLINE = timedelta(seconds=30)
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Verdict:
 
     story: Story
     outcome: str = "did not end"
+    reason: str = ""
     wrong: list[str] = field(default_factory=list)
     reached: set[Cell] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
@@ -137,22 +143,15 @@ class Play:
 
     def _rules_of(self, cell: Cell) -> list[Rule]:
         row, fault = cell.row, cell.fault
-        if fault in REFUSALS:
-            refusal = answers(REFUSALS[fault], 1 if fault is Fault.HTTP_429 else None)
-            return [self._rule(cell, on(row.activity), refusal, FOR_A_WHILE)]
-        if fault is Fault.CONNECTION_RESET:
-            return [self._rule(cell, on(row.activity), reset, FOR_A_WHILE)]
-        if fault is Fault.FAILS:
-            return [self._rule(cell, row.is_effect, answers(500))]
-        if fault is Fault.LOST:
-            return [self._rule(cell, row.is_effect, lose_the_answer)]
+        if fault in FOR_A_WHILE:
+            return [self._rule(cell, on(row.activity), FOR_A_WHILE[fault], A_WHILE)]
         if fault is Fault.DROPPED:
             return [self._rule(cell, row.is_command, drop_in_the_middle)]
+        if fault in ONCE:
+            return [self._rule(cell, row.is_effect, ONCE[fault])]
         if fault is Fault.TWIN:
             return self._twin(cell)
-        if fault is Fault.KILLED:
-            return [self._killed(cell)]
-        return self._in_the_middle(cell)
+        return [self._killed(cell)] if fault is Fault.KILLED else self._in_the_middle(cell)
 
     def _rule(self, cell: Cell, matches: Callable[[Call], bool], act: Any, times: int | None = 1) -> Rule:
         async def reached(passage: Passage) -> web.StreamResponse:
@@ -263,7 +262,7 @@ class Play:
 
     async def _end(self) -> Outcome:
         while True:
-            outcome = await _outcome(self._handle)
+            outcome, self.verdict.reason = await _ending(self._handle)
             if outcome is None:  # ended from outside: by us
                 await self._started_anew.wait()
                 self._started_anew.clear()
@@ -305,12 +304,13 @@ class Play:
 
     async def _judged(self, cluster: ModelCluster, before: Look, pinned: str, outcome: Outcome) -> list[str]:
         """What is wrong once everything has come to rest."""
-        wrong: list[str] = []
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CALM_WITHIN):
-                while wrong := judge(await self._seen(cluster, before, pinned, outcome)):
-                    await asyncio.sleep(POLL)
-        return wrong
+        clock = asyncio.get_running_loop().time
+        until = clock() + CALM_WITHIN
+        while True:
+            wrong = judge(await self._seen(cluster, before, pinned, outcome))
+            if not wrong or clock() > until:
+                return wrong
+            await asyncio.sleep(POLL)
 
     async def _seen(self, cluster: ModelCluster, before: Look, pinned: str, outcome: Outcome) -> Seen:
         after = await self._look(cluster)
@@ -334,16 +334,17 @@ class Play:
         return await user_cluster.look(self._room.client, self._namespace, cluster.members(), on_disk)
 
 
-async def _outcome(handle: Handle) -> Outcome | None:
-    """How a run ended; None where it was ended from outside."""
+async def _ending(handle: Handle) -> tuple[Outcome | None, str]:
+    """How a run ended and why; no outcome where it was ended from outside."""
     try:
-        return (await handle.result()).outcome
+        result = await handle.result()
     except WorkflowFailureError as failure:
         cause = failure.cause
         if isinstance(cause, TerminatedError):
-            return None
+            return None, ""
         if isinstance(cause, CancelledError):
-            return Outcome.CANCELLED
-        if isinstance(cause, ApplicationError) and cause.details:
-            return ReplacementResult.model_validate(cause.details[0]).outcome
-        raise
+            return Outcome.CANCELLED, ""
+        if not isinstance(cause, ApplicationError) or not cause.details:
+            raise
+        result = ReplacementResult.model_validate(cause.details[0])
+    return result.outcome, result.reason

@@ -18,6 +18,7 @@ STEADY, KILLED = "steady", "killed"
 POLICIES = ("OrderedReady", "Parallel")
 Report = Callable[[Cell, str], None]
 CLEAN = "clean"
+ENDS = {Way.FORWARD: "replaced", Way.BACK: "rolled_back", Way.HELD: "left_incomplete"}
 
 
 @dataclass
@@ -48,8 +49,10 @@ class Matrix:
         """The activities of each way, from a run of each without any fault."""
         runs = await asyncio.gather(*(self._play(Story(way, ())) for way in Way))
         for run in runs:
-            if run.wrong:
-                raise AssertionError(f"{run.story.way} without any fault: {run.outcome}: {run.wrong}")
+            if run.wrong or run.outcome != ENDS[run.story.way]:
+                raise AssertionError(
+                    f"{run.story.way} without any fault: {run.outcome}: {run.reason} {run.wrong}"
+                )
         forward, back, held = (run.calls for run in runs)
         return [
             *rows(Way.FORWARD, forward),

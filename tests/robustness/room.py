@@ -81,6 +81,8 @@ def worker(
     directory: Path, name: str, queue: str, proxy: Proxy, temporal: TemporalServer, **settings: str
 ) -> Component:
     """A worker as a process, on a task queue of its own."""
+    snapshots = directory / "snapshots"
+    snapshots.mkdir(exist_ok=True)
     environment = {
         "TEMPORAL_ADDRESS": temporal.address,
         "REPLACE_ETCD_TASK_QUEUE": queue,
@@ -88,7 +90,7 @@ def worker(
         "REPLACE_ETCD_LOG_FORMAT": "json",
         "REPLACE_ETCD_MAX_CONCURRENT_ACTIVITIES": "500",
         "REPLACE_ETCD_COMMAND_TIMEOUT_SECONDS": "3",
-        "REPLACE_ETCD_SNAPSHOT_DIR": str(directory / "snapshots"),
+        "REPLACE_ETCD_SNAPSHOT_DIR": str(snapshots),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         **settings,
     }
