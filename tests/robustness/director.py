@@ -94,20 +94,21 @@ class Play:
         cluster = await self._room.user_cluster(self._namespace, pod_management)
         cluster.never_rejoins = self._story.way is Way.HELD
         before = await self._look(cluster)
-        pinned = next(member.id for member in before.members if member.name == FAILED)
         self._room.proxy.rules[self._namespace] = [self._note(), *self._rules(), *self._led_astray()]
         self._tasks.append(asyncio.create_task(self._answer_holds()))
+        if self._killer is not None:
+            self._killer.join(self)
         self._handle = await self.go_on()
         try:
             async with asyncio.timeout(END_WITHIN):
                 outcome = await self._end()
-                self.verdict.outcome = outcome.value
         except TimeoutError:
-            self.verdict.wrong = [f"it did not end: {await self._state()}"]
+            self.verdict.wrong = [f"it did not end: {self._state()}"]
             return self.verdict
         finally:
             await self._stop()
-        self.verdict.wrong = await self._judged(cluster, before, pinned, outcome)
+        self.verdict.outcome = outcome.value
+        self.verdict.wrong = await self._judged(cluster, before, outcome)
         return self.verdict
 
     async def go_on(self) -> Handle:
@@ -297,13 +298,14 @@ class Play:
         if self._killer is not None:
             self._killer.leave(self)
 
-    async def _state(self) -> str:
+    def _state(self) -> str:
         last = self.verdict.calls[-1].activity if self.verdict.calls else "nothing"
         missed = [cell.name for cell in self._story.cells if cell not in self.verdict.reached]
         return f"last seen in {last}; not reached: {', '.join(missed) or 'none'}"
 
-    async def _judged(self, cluster: ModelCluster, before: Look, pinned: str, outcome: Outcome) -> list[str]:
+    async def _judged(self, cluster: ModelCluster, before: Look, outcome: Outcome) -> list[str]:
         """What is wrong once everything has come to rest."""
+        pinned = next(member.id for member in before.members if member.name == FAILED)
         clock = asyncio.get_running_loop().time
         until = clock() + CALM_WITHIN
         while True:

@@ -26,6 +26,8 @@ class Result:
     """What every cell came to: `clean`, or what is wrong."""
 
     verdicts: dict[Cell, str] = field(default_factory=dict)
+    apart: list[str] = field(default_factory=list)
+    """Stories that were wrong as a whole, and were taken apart."""
     stories: int = 0
     kills: int = 0
 
@@ -61,19 +63,21 @@ class Matrix:
         ]
 
     async def play(self, wanted: Sequence[Cell], report: Report = lambda *_: None) -> Result:
-        """Play every cell: together first, alone where a story was wrong."""
-        left, alone = list(wanted), set[Cell]()
-        while left:
-            stories = pack([cell for cell in left if cell not in alone])
-            stories += [Story(cell.row.way, (cell,)) for cell in left if cell in alone]
-            verdicts = await asyncio.gather(*(self._play(story) for story in stories))
-            left = []
-            for verdict in verdicts:
-                left += self._take(verdict, alone, report)
+        """Play every cell, the longest stories first."""
+        stories = sorted(pack(wanted), key=lambda story: -len(story.cells))
+        await asyncio.gather(*(self._go_through(story, report) for story in stories))
         self.result.kills = self._killer.kills
         return self.result
 
-    def _take(self, verdict: Verdict, alone: set[Cell], report: Report) -> list[Cell]:
+    async def _go_through(self, story: Story, report: Report) -> None:
+        """Play a story, then what it did not come by; each cell alone where it was wrong."""
+        verdict = await self._play(story)
+        left = self._take(verdict, report)
+        apart = bool(verdict.wrong) or not verdict.reached
+        stories = [Story(cell.row.way, (cell,)) for cell in left] if apart else pack(left)
+        await asyncio.gather(*(self._go_through(following, report) for following in stories))
+
+    def _take(self, verdict: Verdict, report: Report) -> list[Cell]:
         """Note what is settled; returns the cells that are to be played (again)."""
         story = verdict.story
         if len(story.cells) == 1:
@@ -84,14 +88,11 @@ class Matrix:
             self._settle(cell, f"{verdict.outcome}: {said}" if said else CLEAN, report)
             return []
         if verdict.wrong:
-            alone.update(story.cells)
+            self.result.apart.append(f"{story.name}: {verdict.outcome}: {'; '.join(verdict.wrong)}")
             return list(story.cells)
         for cell in verdict.reached:
             self._settle(cell, CLEAN, report)
-        missed = [cell for cell in story.cells if cell not in verdict.reached]
-        if not verdict.reached:
-            alone.update(missed)
-        return missed
+        return [cell for cell in story.cells if cell not in verdict.reached]
 
     def _settle(self, cell: Cell, said: str, report: Report) -> None:
         self.result.verdicts[cell] = said
@@ -105,8 +106,6 @@ class Matrix:
             killer = self._killer if killed else None
             queue = KILLED if killed else STEADY
             play = Play(self._room, story, f"uc-{number:03d}", queue, killer)
-            if killer:
-                killer.join(play)
             return await play.run(POLICIES[number % len(POLICIES)])
 
 

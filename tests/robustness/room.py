@@ -27,7 +27,8 @@ from tests.robustness import user_cluster
 from tests.robustness.nodes import ModelCluster, ModelNodes, all_ready
 from tests.robustness.proxy import Call, Proxy
 
-WITHIN = 60.0
+WITHIN = 180.0
+MADE_AT_ONCE = 4
 POLL = 0.05
 Handle = WorkflowHandle[Any, ReplacementResult]
 
@@ -48,10 +49,15 @@ class Room:
         self.proxy = proxy
         self.temporal = temporal
         self._certificates = certificates
+        self._made_at_once = asyncio.Semaphore(MADE_AT_ONCE)
         proxy.watchers.append(self._somebody_writes)
 
     async def user_cluster(self, namespace: str, pod_management: str = "OrderedReady") -> ModelCluster:
         """A whole user cluster whose second member then fails."""
+        async with self._made_at_once:
+            return await self._made(namespace, pod_management)
+
+    async def _made(self, namespace: str, pod_management: str) -> ModelCluster:
         cluster = self.nodes.add(namespace)
         await user_cluster.create(self.client, namespace, self._certificates, pod_management)
         await _until(lambda: all_ready(cluster))
