@@ -190,7 +190,7 @@ class Play:
 
     def _in_the_middle(self, cell: Cell) -> list[Rule]:
         """What is done to the workflow while a request of the activity, or of the next one, is held."""
-        done: dict[Fault, Callable[[Cell], Awaitable[None]]] = {
+        done: dict[Fault, Callable[[Cell], Awaitable[bool]]] = {
             Fault.CANCELLED: self._cancel,
             Fault.TERMINATED: self._terminate,
             Fault.TERMINATED_AFTER: self._terminate,
@@ -204,8 +204,8 @@ class Play:
 
         async def act() -> None:
             await held.arrived.wait()
-            await done[cell.fault](cell)
-            self.verdict.reached.add(cell)
+            if await done[cell.fault](cell):
+                self.verdict.reached.add(cell)
             held.release()
 
         self._tasks.append(asyncio.create_task(act()))
@@ -229,22 +229,25 @@ class Play:
 
         return matches
 
-    async def _cancel(self, cell: Cell) -> None:
+    async def _cancel(self, cell: Cell) -> bool:
         await self._handle.cancel()
+        return True
 
-    async def _terminate(self, cell: Cell) -> None:
-        with suppress(RPCError):  # it has ended meanwhile
-            await self._handle.terminate(cell.name)
-            self._handle = await self.go_on()
-            self._started_anew.set()
+    async def _terminate(self, cell: Cell) -> bool:
+        await self._handle.terminate(cell.name)
+        self._handle = await self.go_on()
+        self._started_anew.set()
+        return True
 
-    async def _reset(self, cell: Cell) -> None:
-        """Back to before the activity was scheduled."""
-        point, run_id = 0, self._handle.result_run_id or ""
+    async def _reset(self, cell: Cell) -> bool:
+        """Back to before the activity was scheduled; a run that resumed may have had nothing to do with it."""
+        point, run_id = 0, self._handle.run_id or self._handle.result_run_id or ""
         async for event in self._handle.fetch_history_events():
             scheduled = event.activity_task_scheduled_event_attributes
             if scheduled.activity_type.name == cell.row.activity:
                 point = scheduled.workflow_task_completed_event_id
+        if not point:
+            return False
         request = ResetWorkflowExecutionRequest(
             namespace=self._room.temporal.namespace,
             workflow_execution=WorkflowExecution(workflow_id=self._handle.id, run_id=run_id),
@@ -256,8 +259,8 @@ class Play:
         self._handle = self._room.temporal.get_workflow_handle(
             self._handle.id, run_id=answer.run_id, result_type=ReplacementResult
         )
-        self._handle._result_run_id = answer.run_id
         self._started_anew.set()
+        return True
 
     # The end
 
@@ -269,8 +272,8 @@ class Play:
                 self._started_anew.clear()
             elif self._at_the_end:
                 cell = self._at_the_end.pop()
-                await self._reset(cell)
-                self.verdict.reached.add(cell)
+                if await self._reset(cell):
+                    self.verdict.reached.add(cell)
                 self._started_anew.clear()
             else:
                 return outcome

@@ -106,7 +106,11 @@ class Matrix:
             killer = self._killer if killed else None
             queue = KILLED if killed else STEADY
             play = Play(self._room, story, f"uc-{number:03d}", queue, killer)
-            return await play.run(POLICIES[number % len(POLICIES)])
+            try:
+                return await play.run(POLICIES[number % len(POLICIES)])
+            except Exception as error:  # one that broke must not end the others; it is told with the wrong ones
+                play.verdict.wrong = [repr(error)]
+                return play.verdict
 
 
 @asynccontextmanager
