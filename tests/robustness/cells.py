@@ -18,7 +18,7 @@ from urllib.parse import unquote_plus
 from tests.robustness.proxy import Call
 
 RECORD = "/configmaps"
-READS = (("member", "list"), ("endpoint",), ("alarm", "list"), ("auth", "status"), ("get",))
+READS = (("member", "list"), ("endpoint",), ("alarm", "list"), ("auth", "status"), ("user", "list"), ("get",))
 
 
 class Way(StrEnum):

@@ -166,6 +166,12 @@ def _auth_status(etcd: Etcd, via: str, arguments: Arguments) -> str:
     return _json({"header": _header(etcd, via), "authRevision": 1})
 
 
+def _user_list(etcd: Etcd, via: str, arguments: Arguments) -> str:
+    """Nobody, since authentication is off; where it is on, root alone may ask."""
+    etcd.listing(via)
+    return ""
+
+
 def _put(etcd: Etcd, via: str, arguments: Arguments) -> str:
     etcd.put(via, arguments.words[1])
     return "OK\n"
@@ -204,6 +210,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("alarm", "list"): _alarm_list,
     ("alarm", "disarm"): _alarm_disarm,
     ("auth", "status"): _auth_status,
+    ("user", "list"): _user_list,
     ("put",): _put,
     ("get",): _get,
 }

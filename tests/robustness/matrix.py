@@ -108,7 +108,9 @@ class Matrix:
             play = Play(self._room, story, f"uc-{number:03d}", queue, killer)
             try:
                 return await play.run(POLICIES[number % len(POLICIES)])
-            except Exception as error:  # one that broke must not end the others; it is told with the wrong ones
+            except (
+                Exception
+            ) as error:  # one that broke must not end the others; it is told with the wrong ones
                 play.verdict.wrong = [repr(error)]
                 return play.verdict
 

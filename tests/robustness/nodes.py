@@ -335,14 +335,16 @@ class ModelNodes:
         if command[0] == "etcdctl":
             return etcdctl.run(cluster.etcd, running.name, command[1:])
         if command[0] == "cat":
-            return self._read(command[1])
+            return self._read(command[1:])
         if running.name.startswith(UTILITY) and command[0] in ("/bin/sh", "sh"):
             return await self._shell(cluster, running, command)
         raise UnknownCommand(f"{' '.join(command)} in {running.name}")
 
-    def _read(self, path: str) -> Answer:
-        file = Path(path.replace(CERTIFICATES, str(self._certificates)))
-        return Answer(file.read_text()) if file.is_file() else Answer(stderr="no such file", exit_code=1)
+    def _read(self, paths: list[str]) -> Answer:
+        """The certificates, which every etcd pod mounts."""
+        files = [Path(path.replace(CERTIFICATES, str(self._certificates))) for path in paths]
+        there = "".join(file.read_text() for file in files if file.is_file())
+        return Answer(there, exit_code=0 if all(file.is_file() for file in files) else 1)
 
     async def _shell(self, cluster: ModelCluster, running: Running, command: list[str]) -> Answer:
         """Run a script of the utility Pod, with the pod's paths in place of the machine's."""

@@ -95,7 +95,7 @@ def worker(
         "REPLACE_ETCD_FAILURE_PROBE_SECONDS": "0",
         "REPLACE_ETCD_LOG_FORMAT": "json",
         "REPLACE_ETCD_MAX_CONCURRENT_ACTIVITIES": "500",
-        "REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "86400",
+        "REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "0",
         "REPLACE_ETCD_COMMAND_TIMEOUT_SECONDS": "3",
         "REPLACE_ETCD_SNAPSHOT_DIR": str(snapshots),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),

@@ -445,6 +445,7 @@ async def a_member_that_is_down_does_not_answer_and_no_auth_is_on(bed: Bed) -> N
     answer = await bed.ctl(FAILED, "endpoint", "status", "-w", "json")
     assert answer.exit_code == 1
     assert "enabled" not in json.loads((await succeeds(bed, FIRST, "auth", "status", "-w", "json")).stdout)
+    assert (await succeeds(bed, FIRST, "user", "list")).stdout == ""
 
 
 ROWS_BY_NAME = {asked.__name__: asked for asked in ROWS}
