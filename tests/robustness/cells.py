@@ -8,14 +8,12 @@ that fails is taken apart, and its cells are played alone, so that the one that 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import unquote_plus
 
-from tests.robustness.proxy import Call
+from tests.robustness.proxy import Call, command_of
 
 RECORD = "/configmaps"
 READS = (("member", "list"), ("endpoint",), ("alarm", "list"), ("auth", "status"), ("user", "list"), ("get",))
@@ -25,6 +23,7 @@ class Way(StrEnum):
     """Where a replacement is led, so that it comes by an activity."""
 
     FORWARD = "forward"
+    ALARMED = "alarmed"
     BACK = "back"
     HELD = "held"
 
@@ -39,6 +38,7 @@ class Fault(StrEnum):
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
     TERMINATED_AFTER = "terminated after"
+    JANITOR = "terminated, janitor"
     RESET = "reset to before"
     HTTP_500 = "500"
     HTTP_409 = "409"
@@ -52,7 +52,7 @@ KINDS = {
     # What such a fault leaves unknown has to be waited out.
     "waiting": (Fault.LOST, Fault.TWIN, Fault.CONNECTION_RESET, Fault.DROPPED),
     # Something has to be started anew.
-    "anew": (Fault.TERMINATED, Fault.TERMINATED_AFTER, Fault.RESET),
+    "anew": (Fault.TERMINATED, Fault.TERMINATED_AFTER, Fault.JANITOR, Fault.RESET),
     "killed": (Fault.KILLED,),
     # Temporal takes a second one for the first.
     "cancel": (Fault.CANCELLED,),
@@ -138,11 +138,6 @@ class Story:
         return "; ".join(cell.name for cell in self.cells)
 
 
-def command_of(call: Call) -> list[str]:
-    """The words of an exec."""
-    return [unquote_plus(word) for word in re.findall(r"command=([^&]*)", call.path)]
-
-
 def effect_of(call: Call) -> Effect:
     """What a request changes."""
     if call.is_exec:
@@ -156,35 +151,29 @@ def effect_of(call: Call) -> Effect:
     return Effect.RECORD if RECORD in call.path else Effect.CHANGE
 
 
-def rows(way: Way, calls: Sequence[Call], skip: Iterable[Row] = ()) -> list[Row]:
-    """The activities of a recorded run, in their order; those that `skip` holds are rows already."""
-    order = list(dict.fromkeys(call.activity for call in calls if call.namespace))
+def rows(way: Way, calls: Sequence[Call], begin: str = "", skip: Iterable[Row] = ()) -> list[Row]:
+    """The activities of a recorded run in their order, after `begin`; those that `skip` holds are rows already."""
+    if begin and calls:
+        calls = calls[1 + max(place for place, call in enumerate(calls) if call.activity == begin) :]
+    order = list(dict.fromkeys(call.activity for call in calls))
     skipped = {row.activity for row in skip}
-    found = []
-    for place, name in enumerate(order):
-        own = [call for call in calls if call.activity == name]
-        effects = {effect_of(call) for call in own}
-        effect = next(kind for kind in Effect if kind in effects)
-        first = next(call for call in own if effect_of(call) is effect)
-        row = Row(
-            way=way,
-            activity=name,
-            place=place,
-            effect=effect,
-            has_exec=any(call.is_exec for call in own),
-            has_way_back=POINT_OF_NO_RETURN in order[place:],
-            is_last=place == len(order) - 1,
-            changes_by_exec=first.is_exec,
-        )
-        if name not in skipped:
-            found.append(row)
-    return found
+    return [_row(way, calls, order, name) for name in order if name not in skipped]
 
 
-def after(calls: Sequence[Call], activity: str) -> list[Call]:
-    """The requests that came after the last one of an activity."""
-    last = max(place for place, call in enumerate(calls) if call.activity == activity)
-    return list(calls[last + 1 :])
+def _row(way: Way, calls: Sequence[Call], order: list[str], name: str) -> Row:
+    own = [call for call in calls if call.activity == name]
+    effects = {effect_of(call) for call in own}
+    effect = next(kind for kind in Effect if kind in effects)
+    return Row(
+        way=way,
+        activity=name,
+        place=order.index(name),
+        effect=effect,
+        has_exec=any(call.is_exec for call in own),
+        has_way_back=POINT_OF_NO_RETURN in order[order.index(name) :],
+        is_last=name == order[-1],
+        changes_by_exec=next(call for call in own if effect_of(call) is effect).is_exec,
+    )
 
 
 def cells(found: Iterable[Row]) -> list[Cell]:

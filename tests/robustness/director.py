@@ -21,14 +21,12 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
-from lab.fixture.names import REPLICAS
+from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.models.result import Outcome, ReplacementResult
-from tests.robustness import user_cluster
 from tests.robustness.cells import Cell, Fault, Story, Way
 from tests.robustness.judge import Look, judge
 from tests.robustness.judge import Story as Seen
 from tests.robustness.killer import Killer
-from tests.robustness.nodes import ModelCluster
 from tests.robustness.proxy import (
     Call,
     Held,
@@ -40,7 +38,7 @@ from tests.robustness.proxy import (
     on,
     reset,
 )
-from tests.robustness.room import Handle, Room
+from tests.robustness.stage import Handle, Patient, Stage, start
 from tests.robustness.user_cluster import FAILED
 
 END_WITHIN = 400.0
@@ -75,9 +73,9 @@ class Verdict:
 class Play:
     """One story while it is played."""
 
-    def __init__(self, room: Room, story: Story, namespace: str, queue: str, killer: Killer | None) -> None:
+    def __init__(self, stage: Stage, story: Story, namespace: str, queue: str, killer: Killer | None) -> None:
         self.verdict = Verdict(story)
-        self._room = room
+        self._stage = stage
         self._story = story
         self._namespace = namespace
         self._queue = queue
@@ -85,16 +83,20 @@ class Play:
         self._held: list[Held] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._handle: Handle
+        self._patient: Patient
+        self._before: Look
         self._started_anew = asyncio.Event()
         self._asked = asyncio.Event()
         self._at_the_end: list[Cell] = []
 
     async def run(self, pod_management: str) -> Verdict:
         """Play it, and judge."""
-        cluster = await self._room.user_cluster(self._namespace, pod_management)
-        cluster.never_rejoins = self._story.way is Way.HELD
-        before = await self._look(cluster)
-        self._room.proxy.rules[self._namespace] = [self._note(), *self._rules(), *self._led_astray()]
+        alarm = self._story.way is Way.ALARMED
+        self._patient = await self._stage.user_cluster(self._namespace, pod_management, alarm=alarm)
+        if self._story.way is Way.HELD:
+            await self._patient.keep_from_rejoining()
+        self._before = await self._patient.look()
+        self._stage.proxy.rules[self._namespace] = [self._note(), *self._rules(), *self._led_astray()]
         self._tasks.append(asyncio.create_task(self._answer_holds()))
         if self._killer is not None:
             self._killer.join(self)
@@ -108,13 +110,16 @@ class Play:
         finally:
             await self._stop()
         self.verdict.outcome = outcome.value
-        self.verdict.wrong = await self._judged(cluster, before, outcome)
+        self.verdict.wrong += await self._judged(outcome)
+        await self._patient.let_rejoin()
         return self.verdict
 
     async def go_on(self) -> Handle:
         """Start the replacement, or start it again after it was ended from outside: it resumes."""
         fields: dict[str, Any] = REJOIN if self._story.way is Way.HELD else {}
-        return await self._room.start(self._namespace, self._queue, **fields)
+        return await start(
+            self._stage, "ReplaceEtcdReplica", "replace-etcd", self._namespace, self._queue, **fields
+        )
 
     # The faults
 
@@ -190,10 +195,11 @@ class Play:
 
     def _in_the_middle(self, cell: Cell) -> list[Rule]:
         """What is done to the workflow while a request of the activity, or of the next one, is held."""
-        done: dict[Fault, Callable[[Cell], Awaitable[bool]]] = {
+        done: dict[Fault, Callable[[Cell, Held], Awaitable[bool]]] = {
             Fault.CANCELLED: self._cancel,
             Fault.TERMINATED: self._terminate,
             Fault.TERMINATED_AFTER: self._terminate,
+            Fault.JANITOR: self._leave_it_to_the_janitor,
             Fault.RESET: self._reset,
         }
         afterwards = cell.fault in (Fault.TERMINATED_AFTER, Fault.RESET)
@@ -204,7 +210,7 @@ class Play:
 
         async def act() -> None:
             await held.arrived.wait()
-            if await done[cell.fault](cell):
+            if await done[cell.fault](cell, held):
                 self.verdict.reached.add(cell)
             held.release()
 
@@ -229,17 +235,30 @@ class Play:
 
         return matches
 
-    async def _cancel(self, cell: Cell) -> bool:
+    async def _cancel(self, cell: Cell, held: Held) -> bool:
         await self._handle.cancel()
         return True
 
-    async def _terminate(self, cell: Cell) -> bool:
+    async def _terminate(self, cell: Cell, held: Held) -> bool:
         await self._handle.terminate(cell.name)
         self._handle = await self.go_on()
         self._started_anew.set()
         return True
 
-    async def _reset(self, cell: Cell) -> bool:
+    async def _leave_it_to_the_janitor(self, cell: Cell, held: Held) -> bool:
+        """The janitor puts back, or to rest, what the end of the run has left; then somebody starts it again."""
+        await self._handle.terminate(cell.name)
+        held.release()
+        janitor = await start(self._stage, WORKFLOW_TYPE, "restore-etcd", self._namespace, self._queue)
+        await janitor.result()
+        self.verdict.wrong += [
+            f"after the janitor: {said}" for said in await self._judged(Outcome.INTERRUPTED)
+        ]
+        self._handle = await self.go_on()
+        self._started_anew.set()
+        return True
+
+    async def _reset(self, cell: Cell, held: Held | None = None) -> bool:
         """Back to before the activity was scheduled; a run that resumed may have had nothing to do with it."""
         point, run_id = 0, self._handle.run_id or self._handle.result_run_id or ""
         async for event in self._handle.fetch_history_events():
@@ -249,14 +268,14 @@ class Play:
         if not point:
             return False
         request = ResetWorkflowExecutionRequest(
-            namespace=self._room.temporal.namespace,
+            namespace=self._stage.temporal.namespace,
             workflow_execution=WorkflowExecution(workflow_id=self._handle.id, run_id=run_id),
             reason=cell.name,
             workflow_task_finish_event_id=point,
             request_id=uuid.uuid4().hex,
         )
-        answer = await self._room.temporal.workflow_service.reset_workflow_execution(request)
-        self._handle = self._room.temporal.get_workflow_handle(
+        answer = await self._stage.temporal.workflow_service.reset_workflow_execution(request)
+        self._handle = self._stage.temporal.get_workflow_handle(
             self._handle.id, run_id=answer.run_id, result_type=ReplacementResult
         )
         self._started_anew.set()
@@ -306,37 +325,35 @@ class Play:
         missed = [cell.name for cell in self._story.cells if cell not in self.verdict.reached]
         return f"last seen in {last}; not reached: {', '.join(missed) or 'none'}"
 
-    async def _judged(self, cluster: ModelCluster, before: Look, outcome: Outcome) -> list[str]:
+    async def _judged(self, outcome: Outcome) -> list[str]:
         """What is wrong once everything has come to rest."""
-        pinned = next(member.id for member in before.members if member.name == FAILED)
         clock = asyncio.get_running_loop().time
         until = clock() + CALM_WITHIN
         while True:
-            wrong = judge(await self._seen(cluster, before, pinned, outcome))
+            wrong = judge(await self._seen(outcome))
             if not wrong or clock() > until:
                 return wrong
             await asyncio.sleep(POLL)
 
-    async def _seen(self, cluster: ModelCluster, before: Look, pinned: str, outcome: Outcome) -> Seen:
-        after = await self._look(cluster)
-        listed = any(member.id == pinned for member in after.members)
-        if outcome is Outcome.REFUSED and not listed:
+    async def _seen(self, outcome: Outcome) -> Seen:
+        after = await self._patient.look()
+        pinned = next(member.id for member in self._before.members if member.name == FAILED)
+        if outcome is Outcome.REFUSED and all(member.id != pinned for member in after.members):
             outcome = Outcome.REPLACED  # nothing was left to do: all of a replacement's promises hold
+        if outcome is Outcome.INTERRUPTED and after.recorded is None:
+            outcome = Outcome.ROLLED_BACK if not self._patient.removed else Outcome.REPLACED
+        acknowledged, read = await self._patient.writes()
         return Seen(
             failed=FAILED,
             pinned=pinned,
-            before=before,
+            before=self._before,
             after=after,
             outcome=outcome,
-            removed=tuple(f"{identity:x}" for identity in cluster.etcd.removals),
-            sightings=tuple(cluster.sightings),
-            acknowledged=frozenset(cluster.acknowledged),
-            read=cluster.read(),
+            removed=tuple(self._patient.removed),
+            sightings=tuple(self._patient.sightings),
+            acknowledged=acknowledged,
+            read=read,
         )
-
-    async def _look(self, cluster: ModelCluster) -> Look:
-        on_disk = [name for name in REPLICAS if name in cluster.disks]
-        return await user_cluster.look(self._room.client, self._namespace, cluster.members(), on_disk)
 
 
 async def _ending(handle: Handle) -> tuple[Outcome | None, str]:

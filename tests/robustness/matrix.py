@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.robustness.cells import Cell, Fault, Row, Story, Way, after, cells, pack, rows
+from lab.temporal_server import TemporalServer
+from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Fault, Row, Story, Way, pack, rows
 from tests.robustness.director import Play, Verdict
 from tests.robustness.killer import Killer
-from tests.robustness.room import Room, a_room, worker
+from tests.robustness.proxy import Call, Proxy
+from tests.robustness.room import a_room, worker
+from tests.robustness.stage import Stage
 
 STEADY, KILLED = "steady", "killed"
 POLICIES = ("OrderedReady", "Parallel")
 Report = Callable[[Cell, str], None]
 CLEAN = "clean"
-ENDS = {Way.FORWARD: "replaced", Way.BACK: "rolled_back", Way.HELD: "left_incomplete"}
+ENDS = {
+    Way.FORWARD: "replaced",
+    Way.ALARMED: "replaced",
+    Way.BACK: "rolled_back",
+    Way.HELD: "left_incomplete",
+}
 
 
 @dataclass
@@ -38,28 +46,33 @@ class Result:
 
 
 class Matrix:
-    """A room with two workers: one that lives, one that is killed."""
+    """A stage with two workers: one that lives, one that is killed."""
 
-    def __init__(self, room: Room, killer: Killer, at_once: int) -> None:
+    def __init__(
+        self, stage: Stage, killer: Killer, at_once: int = 1, names: Callable[[int], str] = "uc-{:03d}".format
+    ) -> None:
         self.result = Result()
-        self._room = room
+        self._stage = stage
         self._killer = killer
         self._at_once = asyncio.Semaphore(at_once)
+        self._names = names
         self._numbers = itertools.count()
 
-    async def rows(self) -> list[Row]:
+    async def rows(self, ways: Sequence[Way] = tuple(Way)) -> list[Row]:
         """The activities of each way, from a run of each without any fault."""
-        runs = await asyncio.gather(*(self._play(Story(way, ())) for way in Way))
+        runs = await asyncio.gather(*(self.play_story(Story(way, ())) for way in ways))
         for run in runs:
             if run.wrong or run.outcome != ENDS[run.story.way]:
                 raise AssertionError(
                     f"{run.story.way} without any fault: {run.outcome}: {run.reason} {run.wrong}"
                 )
-        forward, back, held = (run.calls for run in runs)
+        calls: dict[Way, list[Call]] = {way: [] for way in Way} | {run.story.way: run.calls for run in runs}
+        forward = rows(Way.FORWARD, calls[Way.FORWARD])
         return [
-            *rows(Way.FORWARD, forward),
-            *rows(Way.BACK, after(back, "remove_member")),
-            *rows(Way.HELD, after(held, "promote_member")),
+            *forward,
+            *rows(Way.ALARMED, calls[Way.ALARMED], skip=forward),
+            *rows(Way.BACK, calls[Way.BACK], POINT_OF_NO_RETURN),
+            *rows(Way.HELD, calls[Way.HELD], "promote_member"),
         ]
 
     async def play(self, wanted: Sequence[Cell], report: Report = lambda *_: None) -> Result:
@@ -71,7 +84,7 @@ class Matrix:
 
     async def _go_through(self, story: Story, report: Report) -> None:
         """Play a story, then what it did not come by; each cell alone where it was wrong."""
-        verdict = await self._play(story)
+        verdict = await self.play_story(story)
         left = self._take(verdict, report)
         apart = bool(verdict.wrong) or not verdict.reached
         stories = [Story(cell.row.way, (cell,)) for cell in left] if apart else pack(left)
@@ -98,14 +111,15 @@ class Matrix:
         self.result.verdicts[cell] = said
         report(cell, said)
 
-    async def _play(self, story: Story) -> Verdict:
+    async def play_story(self, story: Story) -> Verdict:
+        """Play one story to its verdict."""
         async with self._at_once:
             number = next(self._numbers)
             self.result.stories += 1
             killed = any(cell.fault is Fault.KILLED for cell in story.cells)
             killer = self._killer if killed else None
             queue = KILLED if killed else STEADY
-            play = Play(self._room, story, f"uc-{number:03d}", queue, killer)
+            play = Play(self._stage, story, self._names(number), queue, killer)
             try:
                 return await play.run(POLICIES[number % len(POLICIES)])
             except (
@@ -118,21 +132,27 @@ class Matrix:
 @asynccontextmanager
 async def a_matrix(directory: Path, at_once: int) -> AsyncIterator[Matrix]:
     """A room, its workers, and the killer at work."""
-    async with a_room(directory) as (room, temporal):
-        steady, killed = (worker(directory, name, name, room.proxy, temporal) for name in (STEADY, KILLED))
-        await asyncio.gather(steady.start(), killed.start())
-        killer = Killer(killed)
-        killing = asyncio.create_task(killer.run())
-        try:
-            yield Matrix(room, killer, at_once)
-            if room.nodes.unknown:
-                raise AssertionError(f"the model has no answer to: {set(room.nodes.unknown)}")
-        finally:
-            killing.cancel()
-            await asyncio.gather(killing, return_exceptions=True)
-            await asyncio.gather(steady.kill(), killed.kill())
+    async with (
+        a_room(directory) as (room, temporal),
+        two_workers(directory, room.proxy, temporal, hurry=True) as killer,
+    ):
+        yield Matrix(room, killer, at_once)
+        if room.nodes.unknown:
+            raise AssertionError(f"the model has no answer to: {set(room.nodes.unknown)}")
 
 
-def all_cells(found: Iterable[Row]) -> list[Cell]:
-    """Every cell of these rows."""
-    return cells(found)
+@asynccontextmanager
+async def two_workers(
+    directory: Path, proxy: Proxy, temporal: TemporalServer, *, hurry: bool
+) -> AsyncIterator[Killer]:
+    """One that lives, and one that is killed whenever stories ask for it."""
+    steady, killed = (worker(directory, queue, proxy, temporal, hurry=hurry) for queue in (STEADY, KILLED))
+    await asyncio.gather(steady.start(), killed.start())
+    killer = Killer(killed)
+    killing = asyncio.create_task(killer.run())
+    try:
+        yield killer
+    finally:
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
+        await asyncio.gather(steady.kill(), killed.kill())

@@ -175,6 +175,11 @@ class Etcd:
         """Damage a data directory, so that no start from it succeeds."""
         self.disks[name].broken = True
 
+    def raise_alarm(self, name: str) -> None:
+        """Let a member report that its disk is full: from now on nobody may write."""
+        self.tick()
+        self._group(name).alarms.append((self.identity(name), "NOSPACE"))
+
     # What etcdctl asks for; `via` is the member that is asked
 
     def put(self, via: str, key: str) -> None:

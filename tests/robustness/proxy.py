@@ -258,6 +258,8 @@ class Proxy:
     def __init__(self, access: Access, commands: Commands | None = None) -> None:
         """With `commands`, execs are answered here and not by a kubelet behind the API server."""
         self._commands = commands
+        self.tenants: dict[str, str] = {}
+        """The user cluster of a node whose name does not tell it."""
         self.rules: dict[str, list[Rule]] = {}
         self.watchers: list[Callable[[Call], None]] = []
         self.url = ""
@@ -298,9 +300,8 @@ class Proxy:
     async def command(self, call: Call) -> AsyncIterator[AsyncIterator[bytes]]:
         """Pass an exec on; the frames that come back: a channel and its data."""
         if self._commands is not None:
-            path, _, query = call.path.partition("?")
-            given = [unquote_plus(word) for word in re.findall(r"command=([^&]*)", query)]
-            running = asyncio.ensure_future(self._commands(call.namespace, path.split("/")[6], given))
+            pod = call.path.partition("?")[0].split("/")[6]
+            running = asyncio.ensure_future(self._commands(call.namespace, pod, command_of(call)))
             yield _frames(await asyncio.shield(running))
             return
         url = _verbatim(self._access.server + call.path)
@@ -316,7 +317,8 @@ class Proxy:
         activity, _, rest = request.raw_path.removeprefix(f"/{PREFIX}/").partition("/")
         body = await request.read() if request.can_read_body else b""
         path = f"/{rest}"
-        call = Call(activity, request.method, path, namespace_of(path, body), body)
+        namespace = namespace_of(path, body)
+        call = Call(activity, request.method, path, self.tenants.get(namespace, namespace), body)
         for watcher in self.watchers:
             watcher(call)
         passage = Passage(self, request, call)
@@ -327,6 +329,11 @@ class Proxy:
             return await passage.through()
         except (ConnectionError, aiohttp.ClientError):
             return passage.drop()
+
+
+def command_of(call: Call) -> list[str]:
+    """The words of an exec."""
+    return [unquote_plus(word) for word in re.findall(r"command=([^&]*)", call.path)]
 
 
 def namespace_of(path: str, body: bytes = b"") -> str:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import Collection
-from typing import Any
 
 from lab.fixture import user_cluster as fixture
 from lab.fixture.names import CONTAINER, DISRUPTION_BUDGET, REPLICAS, SECRET, STATEFUL_SET, claim_of
-from lab.kube_client import ApiError, Json, KubeClient
+from lab.kube_client import Json, KubeClient
 from lab.nodes.node_object import node as node_object
 from lab.nodes.node_object import status as node_status
 from replace_etcd.models.record import Record
@@ -113,14 +111,14 @@ async def until_counted(client: KubeClient, namespace: str, healthy: int) -> Non
 
 
 async def look(
-    client: KubeClient, namespace: str, members: Collection[Listed], on_disk: Collection[str]
+    client: KubeClient, namespace: str, node_name: str, members: Collection[Listed], on_disk: Collection[str]
 ) -> Look:
     """Everything that a replacement touches, as the API shows it now."""
     stateful_set, budget, pods, node, record = await asyncio.gather(
         client.get("statefulsets", STATEFUL_SET, namespace),
         client.find("poddisruptionbudgets", DISRUPTION_BUDGET, namespace),
         client.list("pods", namespace),
-        client.get("nodes", node_of(namespace, FAILED)),
+        client.get("nodes", node_name),
         client.find("configmaps", RECORD, namespace),
     )
     found = [("node", node), ("StatefulSet", stateful_set), ("budget", budget or {"metadata": {}})]
@@ -167,17 +165,3 @@ def _reason(record: Json | None) -> str | None:
 
 def _encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-async def gone(client: KubeClient, resource: str, name: str, namespace: str = "") -> None:
-    """Delete an object; one that is gone already is gone."""
-    try:
-        await client.delete(resource, name, namespace)
-    except ApiError as error:
-        if error.code != 404:
-            raise
-
-
-def as_text(obj: Any) -> str:
-    """For a message of a failed cell."""
-    return json.dumps(obj, sort_keys=True)
