@@ -7,6 +7,7 @@ attempt of an activity that acts late is run here, with the very order that the 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
+from activities.data_directory import WIPE
 from activities.step import TemporalIdentity, Toolbox
 from lab.binaries import etcd_assets
 from lab.client import LabClient
@@ -28,14 +30,16 @@ from lab.options import LabOptions
 from lab.processes import Component
 from lab.runner import running_lab
 from lab.temporal_server import TemporalServer, running_temporal
-from replace_etcd.cluster import CONFIG_MAP, NODE, PDB, POD, STATEFUL_SET, AdminCluster, CommandResult
+from replace_etcd.cluster import CONFIG_MAP, NODE, PDB, POD, STATEFUL_SET, AdminCluster, CommandResult, Object
 from replace_etcd.etcd import etcdctl, parse_members
 from replace_etcd.kubernetes_cluster import connect
-from replace_etcd.models.orders import Done, Order
+from replace_etcd.models.orders import Done, Order, UtilityPodOrder
 from replace_etcd.models.plan import Member
 from replace_etcd.models.result import Progress, ReplacementResult
+from replace_etcd.pod_template import is_ready
 from replace_etcd.settings import Settings
 from replace_etcd.temporal import TemporalRuns, cluster_id
+from replace_etcd.utility_pod import CONTAINER, utility_pod
 from tests.e2e.conftest import NAMESPACE, WITHIN, Scene, worker_of
 from tests.robustness.proxy import Call, Held, Passage, Proxy, Rule
 
@@ -43,6 +47,8 @@ FAILED = "kube-etcd-1"
 SURVIVORS = ("kube-etcd-0", "kube-etcd-2")
 SETTINGS = Settings()
 POLL = 0.05
+UTILITY = "etcd-utility-1"
+WITHOUT_FLOCK = "for t in sh mv rm find stat mkdir; do ln -sf $(command -v $t) /tmp/$t; done; PATH=/tmp\n"
 O = TypeVar("O", bound=Order)  # noqa: E741 - an order
 R = TypeVar("R", bound=Done)
 Handle = WorkflowHandle[Any, ReplacementResult]
@@ -104,6 +110,12 @@ class Attack(Scene):
         )
         return await self.cluster.execute(NAMESPACE, pod, settings.container, command, seconds=seconds + 10.0)
 
+    async def stateful_set(self) -> Object:
+        """The StatefulSet as it is."""
+        found = await self.cluster.get(STATEFUL_SET, SETTINGS.stateful_set, NAMESPACE)
+        assert found is not None
+        return found
+
     async def members(self, pod: str = SURVIVORS[0]) -> list[Member]:
         """The members, as one of them lists them."""
         listed = await self.etcdctl(pod, "member", "list", "-w", "json")
@@ -163,9 +175,8 @@ class Attack(Scene):
 
     async def world(self) -> dict[str, object]:
         """Everything that a replacement could change, down to what tells a rewritten object from an untouched one."""
-        stateful_set = await self.cluster.get(STATEFUL_SET, SETTINGS.stateful_set, NAMESPACE)
+        stateful_set = await self.stateful_set()
         budget = await self.cluster.get(PDB, SETTINGS.pdb, NAMESPACE)
-        assert stateful_set is not None
         return {
             "template and strategy": (stateful_set["metadata"]["generation"], stateful_set["spec"]),
             "budget": (budget["metadata"]["uid"], budget["spec"]) if budget else None,
@@ -232,3 +243,45 @@ def _kubeconfig(path: Path, server: str) -> Path:
     }
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+class Beside:
+    """A utility Pod beside the member that runs, as a late order would find it at the worst."""
+
+    def __init__(self, scene: Attack, uid: str, run: str) -> None:
+        self._scene = scene
+        self.uid = uid
+        self._run = run
+
+    async def shell(self, script: str, *arguments: str) -> CommandResult:
+        """Run a script in it."""
+        command = ["/bin/sh", "-c", script, "sh", *arguments]
+        return await self._scene.cluster.execute(NAMESPACE, UTILITY, CONTAINER, command, seconds=30)
+
+    async def wipe(self, *, uid: str = "", inode: str = "", flock: bool = True) -> int:
+        """The wipe's own exit code, also as in an image that has no flock."""
+        arguments = ("/var/lib/etcd", uid or self.uid, self._run, inode, uuid.uuid4().hex)
+        without = "" if flock else WITHOUT_FLOCK
+        return (await self.shell(without + WIPE, *arguments)).exit_code
+
+    async def inode(self) -> str:
+        """The inode of `member/` as it is."""
+        return (await self.shell("stat -c %i /var/lib/etcd/member")).stdout.strip()
+
+    async def files(self) -> str:
+        """What the data directory holds."""
+        return (await self.shell("ls -A /var/lib/etcd")).stdout.strip()
+
+    async def delete(self) -> None:
+        """Delete it."""
+        await self._scene.cluster.delete(POD, UTILITY, NAMESPACE, uid=self.uid)
+        await self._scene.cluster.wait_for(POD, UTILITY, NAMESPACE, lambda pod: pod is None, seconds=60)
+
+
+async def beside_the_member(scene: Attack, order: UtilityPodOrder) -> Beside:
+    """Make the utility Pod of an order once more."""
+    run = order.fence.first_run_id
+    manifest = utility_pod(order.pins, SETTINGS, run, order.fence.generation)
+    made = await scene.cluster.create(POD, manifest, NAMESPACE)
+    await scene.cluster.wait_for(POD, UTILITY, NAMESPACE, is_ready, seconds=60)
+    return Beside(scene, made["metadata"]["uid"], run)

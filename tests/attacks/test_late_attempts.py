@@ -4,20 +4,18 @@ A command outlives its connection, a worker can be frozen and wake up; neither m
 """
 
 import json
-import uuid
 from pathlib import Path
 
 import pytest
 
-from activities.data_directory import WIPE, DataDirectoryActivities
+from activities.data_directory import DataDirectoryActivities
 from activities.etcd_members import EtcdMemberActivities
-from replace_etcd.cluster import POD, STATEFUL_SET, CommandResult
+from replace_etcd.cluster import POD, STATEFUL_SET
 from replace_etcd.errors import Invalid, LockLost, OutcomeUnknown
 from replace_etcd.models.orders import Order, UtilityPodOrder
 from replace_etcd.models.result import Outcome
 from replace_etcd.pod_template import is_ready
-from replace_etcd.utility_pod import CONTAINER, utility_pod
-from tests.attacks.conftest import FAILED, SETTINGS, Attack, Late, attack, until
+from tests.attacks.conftest import FAILED, UTILITY, Attack, Late, attack, beside_the_member, until
 from tests.e2e.conftest import NAMESPACE, as_before, nothing_lost, replaced
 from tests.robustness.proxy import Held, Rule, answers, on
 
@@ -25,8 +23,6 @@ pytestmark = [pytest.mark.needs("namespaces", "etcd-3.5"), pytest.mark.timeout(6
 
 REMOVAL = "exec.*command=member&command=remove"
 EDIT = "statefulsets/kube-etcd$"
-UTILITY = "etcd-utility-1"
-TOOLS_WITHOUT_FLOCK = "for t in sh mv rm find stat mkdir; do ln -sf $(command -v $t) /tmp/$t; done"
 
 
 async def test_a_removal_that_comes_after_the_new_member_joined_removes_nobody(tmp_path: Path) -> None:
@@ -98,61 +94,19 @@ async def test_a_wipe_that_comes_when_the_new_member_runs_wipes_nothing(tmp_path
             await scene.late(DataDirectoryActivities(scene.tools).clean_data_directory, order)
         assert await scene.world() == before, "no record, no cordon"
 
-        beside = await _utility_pod_again(scene, order)
+        beside = await beside_the_member(scene, order)
         await wipe.act()  # the command that was held, in a Pod of the same name
         assert await beside.wipe(uid=order.utility_uid) == 21
         for inode in (order.member_inode, "", await beside.inode()):
             assert await beside.wipe(inode=inode) in (22, 23)
         for inode in (order.member_inode, ""):
-            assert await beside.wipe(inode=inode, path="/tmp") == 23, "without flock"
+            assert await beside.wipe(inode=inode, flock=False) == 23
         assert await beside.files() == "member"
         await beside.delete()
 
         await _restart(scene)
         report = await scene.judgement()
     replaced(result, report)
-
-
-class Beside:
-    """A utility Pod beside the member that runs, as a late order would find it at the worst."""
-
-    def __init__(self, scene: Attack, uid: str, run: str) -> None:
-        self._scene = scene
-        self._uid = uid
-        self._run = run
-
-    async def shell(self, script: str, *arguments: str) -> CommandResult:
-        """Run a script in it."""
-        command = ["/bin/sh", "-c", script, "sh", *arguments]
-        return await self._scene.cluster.execute(NAMESPACE, UTILITY, CONTAINER, command, seconds=30)
-
-    async def wipe(self, *, uid: str = "", inode: str = "", path: str = "") -> int:
-        """The wipe's own exit code; with `path`, as in an image that has only what is there."""
-        arguments = ("/var/lib/etcd", uid or self._uid, self._run, inode, uuid.uuid4().hex)
-        if path:
-            await self.shell(TOOLS_WITHOUT_FLOCK)
-        return (await self.shell(f"PATH={path}; {WIPE}" if path else WIPE, *arguments)).exit_code
-
-    async def inode(self) -> str:
-        """The inode of `member/` as it is."""
-        return (await self.shell("stat -c %i /var/lib/etcd/member")).stdout.strip()
-
-    async def files(self) -> str:
-        """What the data directory holds."""
-        return (await self.shell("ls -A /var/lib/etcd")).stdout.strip()
-
-    async def delete(self) -> None:
-        """Delete it."""
-        await self._scene.cluster.delete(POD, UTILITY, NAMESPACE, uid=self._uid)
-        await self._scene.cluster.wait_for(POD, UTILITY, NAMESPACE, lambda pod: pod is None, seconds=60)
-
-
-async def _utility_pod_again(scene: Attack, order: UtilityPodOrder) -> Beside:
-    run = order.fence.first_run_id
-    manifest = utility_pod(order.pins, SETTINGS, run, order.fence.generation)
-    made = await scene.cluster.create(POD, manifest, NAMESPACE)
-    await scene.cluster.wait_for(POD, UTILITY, NAMESPACE, is_ready, seconds=60)
-    return Beside(scene, made["metadata"]["uid"], run)
 
 
 async def _restart(scene: Attack) -> None:
