@@ -89,11 +89,19 @@ class Attack(Scene):
         wire: Proxy,
         temporal: TemporalServer,
         tools: Toolbox,
+        another_worker: Callable[..., Component],
     ) -> None:
         super().__init__(lab, client, cluster, worker)
         self.wire = wire
         self.temporal = temporal
         self.tools = tools
+        self._another_worker = another_worker
+
+    async def change_worker(self, **settings: str) -> None:
+        """Let a worker with other settings take the place of the one that runs."""
+        await self.worker.stop(grace=5.0)
+        self.worker = self._another_worker(**settings)
+        await self.worker.start()
 
     def on_the_wire(self, *rules: Rule) -> None:
         """Let these rules meet the worker's requests for the user cluster from now on."""
@@ -216,19 +224,27 @@ async def attack(
         Proxy(read_kubeconfig(lab.kubeconfig)) as wire,
     ):
         through = _kubeconfig(directory / "wire.yaml", wire.address("worker"))
-        worker = worker_of(temporal, lab, directory, {"KUBECONFIG": str(through), **settings})
-        await worker.start()
+
+        def a_worker(**changes: str) -> Component:
+            environment = {"KUBECONFIG": str(through), **settings, **changes}
+            return worker_of(temporal, lab, directory, environment)
+
         client = await Client.connect(temporal.address, data_converter=pydantic_data_converter)
         cluster = await connect(str(lab.kubeconfig), None)
+        identity = await cluster_id(client)
+        tools = Toolbox(
+            cluster, SETTINGS, TemporalIdentity(identity, "default"), TemporalRuns(client, identity)
+        )
+        worker = a_worker()
+        scene = Attack(
+            lab, client, cluster, worker, wire=wire, temporal=temporal, tools=tools, another_worker=a_worker
+        )
+        await worker.start()
         try:
-            identity = await cluster_id(client)
-            tools = Toolbox(
-                cluster, SETTINGS, TemporalIdentity(identity, "default"), TemporalRuns(client, identity)
-            )
-            yield Attack(lab, client, cluster, worker, wire=wire, temporal=temporal, tools=tools)
+            yield scene
         finally:
             await cluster.close()
-            await worker.stop(grace=5.0)
+            await scene.worker.stop(grace=5.0)
 
 
 def _kubeconfig(path: Path, server: str) -> Path:

@@ -28,6 +28,7 @@ from tests.attacks.conftest import (
     Handle,
     attack,
     beside_the_member,
+    newer_etcd,
     until,
 )
 from tests.e2e.conftest import NAMESPACE, as_before, nothing_lost, replaced
@@ -261,6 +262,71 @@ async def test_a_second_member_that_dies_after_the_removal_is_waited_for(tmp_pat
         result = await scene.result(handle)
         report = await scene.judgement()
     replaced(result, report)
+
+
+async def test_of_five_members_one_that_failed_is_replaced_and_two_are_refused(tmp_path: Path) -> None:
+    """Five bear two failures, and a replacement needs one of them: a second failure is a recovery from data loss."""
+    async with attack(tmp_path, newer_etcd(members=5)) as scene:
+        await scene.destroy()
+        await scene.lab.signal_member("kube-etcd-3", "stop")
+        before = await scene.world()
+        result = await scene.result(await scene.start())
+        assert result.outcome is Outcome.REFUSED, result.reason
+        assert "exactly one failed member" in result.reason
+        assert await scene.world() == before
+
+        await scene.lab.signal_member("kube-etcd-3", "cont")
+        result = await scene.result(await scene.start())
+        report = await scene.judgement()
+    replaced(result, report, members=5)
+    assert report.after.pdb_spec == {**(report.before.pdb_spec or {}), "minAvailable": 3}
+
+
+async def test_a_snapshot_that_finds_no_room_is_not_taken(tmp_path: Path) -> None:
+    """Neither where the worker keeps it nor on the node of the utility Pod: nothing is removed without it."""
+    lab = newer_etcd(ephemeral_storage="4MiB")
+    async with attack(tmp_path, lab, REPLACE_ETCD_SNAPSHOT_DIR="/proc") as scene:  # it has no room at all
+        await scene.destroy()
+        before, members = await scene.world(), await scene.members()
+        result = await scene.result(await scene.start(require_snapshot=True))
+        assert result.outcome is not Outcome.REPLACED
+        assert "/proc" in result.reason
+        assert (await scene.world())["pods"] == before["pods"]
+
+        await scene.change_worker(REPLACE_ETCD_SNAPSHOT_DIR=str(tmp_path))
+        result = await scene.result(await scene.start(require_snapshot=True))
+        assert result.outcome is Outcome.ROLLED_BACK, result.reason
+        assert "ephemeral storage" in result.reason
+        assert await scene.members() == members
+        assert (await scene.world())["record"] is None
+        report = await scene.judgement()
+    nothing_lost(report)
+    as_before(report)
+
+
+async def test_a_snapshot_takes_no_room_on_a_survivor(tmp_path: Path) -> None:
+    """A volume that runs full ends the member, and with one failed already the quorum."""
+    lab = newer_etcd(disk_size="220MiB", database_size="24MB")
+    async with attack(tmp_path, lab, REPLACE_ETCD_SNAPSHOT_DIR=str(tmp_path)) as scene:
+        left = {survivor: await _fill_up(scene, survivor) for survivor in SURVIVORS}
+        await scene.destroy()
+        result = await scene.result(await scene.start(require_snapshot=True))
+        assert result.snapshot is not None
+        assert all(result.snapshot.size > bytes_left for bytes_left in left.values())
+        report = await scene.judgement()
+    replaced(result, report)
+
+
+async def _fill_up(scene: Attack, pod: str) -> int:
+    """Leave a member's volume 8 MiB; returns the bytes that are free then."""
+    fill = """
+    free=$(df -Pk /var/lib/etcd | awk 'END { print $4 }')
+    head -c "$(( (free - 8192) * 1024 ))" /dev/zero >/var/lib/etcd/filler
+    df -Pk /var/lib/etcd | awk 'END { print $4 * 1024 }'
+    """
+    answer = await scene.cluster.execute(NAMESPACE, pod, "kube-etcd", ["/bin/sh", "-c", fill], seconds=60)
+    assert answer.exit_code == 0, answer.stderr
+    return int(answer.stdout)
 
 
 async def held(scene: Attack, handle: Handle) -> None:
