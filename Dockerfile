@@ -4,7 +4,8 @@ FROM python:3.13.12-slim-bookworm
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin replace-etcd
+# A new volume takes its owner and mode from here: whichever user the worker runs as may keep snapshots in it.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin replace-etcd && install -d -m 1777 /snapshots
 WORKDIR /app
 COPY requirements-runtime.lock ./
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: \

@@ -15,6 +15,7 @@ from temporalio.worker import Worker
 from activities.data_directory import DataDirectoryActivities
 from activities.dead_node import DeadNodeActivities
 from activities.etcd_members import EtcdMemberActivities
+from activities.janitor import JanitorActivities
 from activities.node import NodeActivities
 from activities.pod_disruption_budget import PodDisruptionBudgetActivities
 from activities.preflight import PreflightActivities
@@ -32,6 +33,7 @@ from replace_etcd.errors import ReplacementError
 from replace_etcd.leaving import leave_with
 from replace_etcd.settings import Settings
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
+from workflows.restore_interrupted import RestoreInterruptedReplacement
 
 STEPS = (
     PreflightActivities,
@@ -48,6 +50,7 @@ STEPS = (
     GuardActivities,
     DeadNodeActivities,
     RunActivities,
+    JanitorActivities,
 )
 
 
@@ -62,7 +65,7 @@ def build(client: Client, tools: Toolbox) -> Worker:
     return Worker(
         client,
         task_queue=tools.settings.task_queue,
-        workflows=[ReplaceEtcdReplica],
+        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement],
         activities=activities,
         workflow_failure_exception_types=[ValidationError],
         interceptors=[logs.StepLogs()],
@@ -88,6 +91,10 @@ async def run(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with worker:
+            if problem := await temporal.see_to_schedule(
+                client, settings.task_queue, settings.janitor_interval_seconds
+            ):
+                log.warning("no janitor looks after interrupted replacements", reason=problem)
             log.info(
                 "worker ready", task_queue=settings.task_queue, kubernetes=version, namespace=client.namespace
             )

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 
 from activities.fencing import Attempt, fenced
 from activities.node import keep_cordoned, must_be_cordoned, must_be_unscheduled
+from activities.recheck import Moment, must_hold_still
 from activities.standing_edit import edit_stands
-from activities.stateful_set import flag_in_pod, must_stand
+from activities.stateful_set import flag_in_pod
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors, output_of
 from replace_etcd.cluster import POD, CommandResult
@@ -23,8 +24,8 @@ from replace_etcd.errors import (
     NotStarted,
     NotYet,
     OutcomeUnknown,
-    Recovered,
     RemovalDidNotStart,
+    ReplacementError,
     Unreachable,
 )
 from replace_etcd.etcd import Alarm, MemberStatus, parse_alarms, same_member
@@ -78,10 +79,13 @@ class EtcdMemberActivities:
             return await self._removed(pins, members, "no survivor lists it any more")
         try:
             if not sent_before:
-                await self._must_be_safe(pins, members)
-        except (Moved, Recovered) as error:
+                await self._must_be_safe(pins)
+        except Moved as error:
             await attempt.end()
             raise RemovalDidNotStart(str(error)) from error
+        except ReplacementError:  # nothing was sent: the next attempt need not wait
+            await attempt.end()
+            raise
         await attempt.hold(Phase.REMOVING)
         await self._send_removal(pins, attempt, sent_before=sent_before)
         members = await self._wait_for_list(
@@ -210,15 +214,11 @@ class EtcdMemberActivities:
         except PASSING:
             return None
 
-    async def _must_be_safe(self, pins: Pins, members: list[Member]) -> None:
+    async def _must_be_safe(self, pins: Pins) -> None:
         """Every reason not to remove, asked right before the removal."""
-        _must_not_be_another(members, pins)
-        others = {member.id for member in members if member.id != pins.member_id}
-        if others != {survivor.member_id for survivor in pins.survivors}:
-            raise Moved(f"the members are not those of the plan: {sorted(others)}")
         # Its pod has been evicted: a short probe is enough to find one that came back all the same.
         await asyncio.gather(
-            must_stand(self._tools, pins),
+            must_hold_still(self._tools, self._survivors, pins, moment=Moment.REMOVAL),
             must_be_cordoned(self._tools, pins),
             must_be_unscheduled(self._tools, pins),
             self._survivors.must_still_fail(pins, seconds=0, probe=1),

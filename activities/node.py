@@ -10,7 +10,7 @@ from contextlib import suppress
 from activities.drain import Drain
 from activities.fencing import Attempt, fenced
 from activities.guarded_patch import guarded_patch
-from activities.stateful_set import must_stand
+from activities.recheck import Moment, must_hold_still
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
@@ -90,12 +90,12 @@ class NodeActivities:
     async def evict_failed_pod(self, order: Order) -> Done:
         """Evict the failed pod by its uid, after it was seen to fail once more; done when the eviction is accepted.
 
-        `Recovered` where the member answers again, `Moved` where somebody reverted the edit of the template.
+        `Recovered` where the member answers again, `Moved` where anything else is not as in the plan any more.
         """
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
             await self._survivors.must_still_fail(pins, seconds=self._tools.settings.failure_probe_seconds)
-            await must_stand(self._tools, pins)
+            await must_hold_still(self._tools, self._survivors, pins, moment=Moment.EVICTION)
             await attempt.hold()
             try:
                 eviction = await self._tools.cluster.evict(

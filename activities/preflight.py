@@ -32,7 +32,14 @@ class PreflightActivities:
     async def preflight(self, request: ReplacementRequest) -> Preflighted:
         """Look at everything; the plan has pins only where nothing refuses."""
         findings = Findings()
-        looks = Looks(self._tools, request, findings, workflow_id=activity.info().workflow_id or "")
+        info = activity.info()
+        looks = Looks(
+            self._tools,
+            request,
+            findings,
+            workflow_id=info.workflow_id or "",
+            run_id=info.workflow_run_id or "",
+        )
         for look in (look_at_admin_cluster, look_at_objects, look_at_etcd, look_at_rollout, look_at_node):
             tell(look.__name__.replace("_", " "))
             try:
@@ -88,6 +95,8 @@ def _pins(looks: Looks) -> Pins:
         node=node["metadata"]["name"],
         node_uid=node["metadata"]["uid"],
         node_hostname=node["metadata"]["labels"].get("kubernetes.io/hostname", node["metadata"]["name"]),
+        node_ready=looks.node_ready,
+        volume_can_move=looks.volume_can_move,
         pdb=settings.pdb,
         pdb_uid=looks.pdb["metadata"]["uid"] if looks.pdb else None,
         pdb_mode=request.pod_disruption_budget.value,

@@ -1,9 +1,11 @@
 """What the checks of the preflight share: the list of verdicts, and what has been seen so far."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from activities.step import Toolbox
 from replace_etcd.cluster import Object
+from replace_etcd.errors import ReplacementError
 from replace_etcd.etcd import MemberStatus
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Check, DrainedPod, FlagPlace, Member, Resume, Survivor, Verdict
@@ -59,8 +61,11 @@ class Looks:
     certificates_secret: str = ""
     data_path: str = ""
     node: Object = field(default_factory=dict)
+    node_ready: bool = True
+    volume_can_move: bool = False
     drained: list[DrainedPod] = field(default_factory=list)
     workflow_id: str = ""
+    run_id: str = ""
     record: Record | None = None
     resume: Resume | None = None
     cordon_is_ours: bool = False
@@ -81,3 +86,15 @@ class Looks:
     def namespace(self) -> str:
         """The namespace of the user cluster."""
         return self.request.user_cluster
+
+
+async def look_at_each(looks: Looks, *parts: Callable[[Looks], Awaitable[None]]) -> None:
+    """One part after the other; one that cannot be asked is a refusal, and the others are still asked."""
+    for part in parts:
+        name = part.__name__.strip("_").replace("_", " ")
+        try:
+            await part(looks)
+        except ReplacementError as error:
+            looks.findings.refuse(name, f"could not be asked: {error}", "mend it, start again")
+        if not looks.findings.may_go_on:
+            return

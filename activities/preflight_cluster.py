@@ -1,42 +1,26 @@
-"""Preflight, first part: the admin cluster, the rights of the worker, the user cluster and its objects."""
+"""Preflight, first part: the admin cluster, the user cluster and its objects."""
 
-import asyncio
+from datetime import UTC, datetime, timedelta
 
-from activities.preflight_checks import Looks
+from activities.fleet_stop import stop_reason
+from activities.preflight_checks import Looks, look_at_each
 from activities.preflight_resume import is_half_done, look_at_record, only_the_flag_differs
+from activities.preflight_rights import look_at_rights
 from activities.stateful_set import pods_of
-from replace_etcd.cluster import PDB, SECRET, STATEFUL_SET, USER_CLUSTER
-from replace_etcd.errors import Forbidden
-from replace_etcd.models.request import DrainMode
+from replace_etcd.cluster import FIELD_MANAGER, PDB, SECRET, STATEFUL_SET, USER_CLUSTER, Object
+from replace_etcd.field_owners import APPLY, owners
+from replace_etcd.models.phase import PAST_THE_REMOVAL
 from replace_etcd.pod_template import NotFound, container_index, find_flag
+from replace_etcd.user_cluster import unclear, work_under_way
 
-CONSISTENT = ("Ready", "True")
-# verb, group, resource, subresource (docs/contract.md; each is used by a step).
-IN_NAMESPACE = [
-    *(("get", "", "pods", ""), ("list", "", "pods", ""), ("watch", "", "pods", "")),
-    *(("create", "", "pods", ""), ("delete", "", "pods", "")),
-    *(("create", "", "pods", "eviction"), ("get", "", "pods", "exec"), ("create", "", "pods", "exec")),
-    *((verb, "policy", "poddisruptionbudgets", "") for verb in ("get", "create", "patch", "delete")),
-    *((verb, "apps", "statefulsets", "") for verb in ("get", "list", "watch", "patch")),
-    *((verb, "", "configmaps", "") for verb in ("get", "create", "update", "delete")),
-    *(("get", "", "persistentvolumeclaims", ""), ("list", "", "secrets", "")),
-]
-CLUSTER_WIDE = [("get", "", "nodes", ""), ("patch", "", "nodes", "")]
-FOR_THE_DRAIN = [
-    ("list", "", "pods", ""),
-    ("create", "", "pods", "eviction"),
-    ("get", "", "pods", ""),
-    ("watch", "", "pods", ""),
-]
+SOON = timedelta(minutes=1)
 
 
 async def look_at_admin_cluster(looks: Looks) -> None:
     """It answers, this worker may, and the user cluster is one for this procedure."""
     version = await looks.tools.cluster.version()
     looks.findings.ok("admin cluster", f"Kubernetes {version} answers")
-    await _rights(looks)
-    await _kubeception(looks)
-    await look_at_record(looks)
+    await look_at_each(looks, look_at_rights, _kubeception, look_at_record, _fleet_stop)
 
 
 async def look_at_objects(looks: Looks) -> None:
@@ -62,6 +46,7 @@ async def look_at_objects(looks: Looks) -> None:
         findings.refuse("flag --initial-cluster-state", str(error), way_out, fatal=True)
         return
     findings.ok("flag --initial-cluster-state", f"{looks.flag.original!r} at {looks.flag.pointer}")
+    _other_managers(looks)
     looks.pdb = await looks.tools.cluster.get(PDB, settings.pdb, looks.namespace)
     if looks.pdb is None:
         findings.warn(
@@ -69,6 +54,31 @@ async def look_at_objects(looks: Looks) -> None:
         )
     else:
         findings.ok("PodDisruptionBudget", f"{settings.pdb}: {_limit(looks.pdb)}")
+
+
+def _other_managers(looks: Looks) -> None:
+    """A manager that applies flag or strategy puts them back in the middle; an update by hand is done with."""
+    found = owners(looks.stateful_set, [looks.flag.pointer, "/spec/updateStrategy"])
+    others = [owner for owner in found if owner.manager != FIELD_MANAGER]
+    applying = [f"{o.manager} applies {', '.join(o.fields)}" for o in others if o.operation == APPLY]
+    made = datetime.fromisoformat(looks.stateful_set["metadata"]["creationTimestamp"])
+    recent = [
+        f"{owner.manager} at {owner.time:%H:%M:%S}"
+        for owner in others
+        if owner.time and owner.time > made and datetime.now(UTC) - owner.time < SOON
+    ]
+    name = f"-n {looks.namespace} statefulset {looks.tools.settings.stateful_set}"
+    if applying:
+        way_out = (
+            "pause it, then drop its claim: kubectl patch "
+            f'{name} --type=json -p \'[{{"op":"replace","path":"/metadata/managedFields","value":[{{}}]}}]\''
+        )
+        looks.findings.refuse("no other manager", "; ".join(applying), way_out)
+    elif recent:
+        way_out = "if that is a controller, pause it: it may revert the edit, and the run rolls back"
+        looks.findings.warn("no other manager", f"just edited by {', '.join(recent)}", way_out)
+    else:
+        looks.findings.ok("no other manager", "nobody applies flag or updateStrategy")
 
 
 async def find_certificates(looks: Looks) -> None:
@@ -88,46 +98,39 @@ async def find_certificates(looks: Looks) -> None:
     looks.findings.ok("certificates Secret", names[0])
 
 
-async def _rights(looks: Looks) -> None:
-    wanted = [(*right, looks.namespace) for right in IN_NAMESPACE] + [
-        (*right, None) for right in CLUSTER_WIDE
-    ]
-    if looks.request.drain is DrainMode.NODE:
-        wanted += [(*right, None) for right in FOR_THE_DRAIN]
-    asked = (
-        looks.tools.cluster.permitted(verb, group, resource, namespace, subresource)
-        for verb, group, resource, subresource, namespace in wanted
-    )
-    answers = await asyncio.gather(*asked)
-    missing = [
-        f"{verb} {resource}{'/' + sub if sub else ''} ({'namespace ' + namespace if namespace else 'cluster-wide'})"
-        for (verb, _, resource, sub, namespace), allowed in zip(wanted, answers, strict=True)
-        if not allowed
-    ]
-    evidence = f"missing: {', '.join(missing)}" if missing else f"all {len(wanted)} are held"
-    looks.findings.judge("permissions", not missing, evidence, "grant the worker's identity these verbs")
+async def _fleet_stop(looks: Looks) -> None:
+    """No replacement starts; one that is past the removal is finished all the same: it tolerates no failure there."""
+    name, place = "fleet-wide stop", looks.tools.settings.stop_config_map
+    stopped = await stop_reason(looks.tools)
+    if stopped is None:
+        looks.findings.ok(name, f"there is no ConfigMap {place}")
+    elif looks.record is not None and looks.record.furthest in PAST_THE_REMOVAL:
+        looks.findings.warn(name, f"{stopped}; finished all the same, since the member is removed already")
+    else:
+        looks.findings.refuse(name, stopped, f"whoever made it lifts it by deleting ConfigMap {place}")
 
 
 async def _kubeception(looks: Looks) -> None:
     namespace = looks.namespace + looks.tools.settings.management_namespace_suffix
-    try:
-        owner = await looks.tools.cluster.get(USER_CLUSTER, looks.namespace, namespace)
-    except Forbidden as error:
-        looks.findings.warn(
-            "user cluster", f"onpremuserclusters may not be read: {error.message}", "grant get"
-        )
-        return
+    owner = await looks.tools.cluster.get(USER_CLUSTER, looks.namespace, namespace)
     if owner is None:
         looks.findings.warn("user cluster", f"no onpremuserclusters {namespace}/{looks.namespace} to ask")
         return
     v2 = owner["spec"].get("enableControlplaneV2") is True
     evidence = "Controlplane V2 is enabled" if v2 else "kubeception, Controlplane V2 is not enabled"
     looks.findings.judge("user cluster", not v2, evidence, "this procedure is for kubeception clusters only")
-    conditions = {c["type"]: c["status"] for c in owner.get("status", {}).get("conditions") or []}
-    busy = [kind for kind, status in conditions.items() if kind.endswith("ing") and status == "True"]
-    looks.findings.judge(
-        "no upgrade", not busy, ", ".join(busy) or "none under way", "wait until it has ended"
-    )
+    _at_rest(looks, owner)
+
+
+def _at_rest(looks: Looks, owner: Object) -> None:
+    """Its controllers rewrite the StatefulSet during an upgrade: nothing of ours would stand."""
+    if signs := work_under_way(owner):
+        looks.findings.refuse("no upgrade", "; ".join(signs), "wait until it has ended, then start again")
+    elif doubts := unclear(owner):
+        way_out = "see that no upgrade or update of the user cluster is under way"
+        looks.findings.warn("no upgrade", "; ".join(doubts), way_out)
+    else:
+        looks.findings.ok("no upgrade", "neither an upgrade nor a change of the user cluster is under way")
 
 
 async def look_at_rollout(looks: Looks) -> None:

@@ -2,36 +2,55 @@
 
 import asyncio
 
+from activities.keyspace import equal_hashes
+from activities.preflight_certificates import look_at_certificates
 from activities.preflight_checks import Looks
 from activities.preflight_resume import (
     resume_from_removed,
     resume_with_all_answering,
     resume_with_silent_member,
 )
+from activities.snapshot_on_worker import worker_side
+from activities.step import tell
 from activities.survivors import Survivors, output_of
-from activities.verification import equal_hashes
-from replace_etcd.errors import CommandFailed, NotStarted, OutcomeUnknown, ReplacementError
+from replace_etcd.errors import CommandFailed, NotStarted, NotYet, ReplacementError
 from replace_etcd.etcd import (
+    CLOSE_RAFT_INDEXES,
     MemberStatus,
     hexadecimal,
     joins_as_learner,
     known_to_corrupt,
     parse_alarms,
+    parse_status,
+    raft_distance,
     reachable_urls,
 )
 from replace_etcd.models.plan import Member, Survivor
 from replace_etcd.quorum import quorum, tolerance_while_replacing
 
-CLOSE_RAFT_INDEXES = 5000  # as far as a survivor may lag: etcd keeps that many entries for slow followers
 ELECTION_SECONDS = 15.0  # an election takes one to two election time-outs, 1 s each by default
+DEFRAGMENTATION_SECONDS = 45.0
 ASK_AGAIN_SECONDS = 0.3
+ANSWER_SECONDS = 5
+HELD = "held"
 NOT_THIS_PROCEDURE = "more than one failed member is a recovery from data loss, not a replacement"
 
 
 async def look_at_etcd(looks: Looks) -> None:
     """Ask every pod for its own status, and those that answer for the member list."""
+    await look_at_certificates(looks)
     survivors = Survivors(looks.tools)
-    looks.statuses = await _after_an_election(looks, survivors)
+    looks.statuses, held = await _once_they_can_answer(looks, survivors)
+    evidence = (
+        f"{', '.join(held)} lists the members and gives no status: its database is held" if held else "none"
+    )
+    way_out = (
+        "wait until it has ended (the maintenance pod starts them, one member at a time), or its disk answers"
+    )
+    if held:
+        looks.findings.refuse("defragmentation", evidence, way_out, fatal=True)
+        return
+    looks.findings.ok("defragmentation", "every member that lists the members gives its status, too")
     if len(looks.statuses) < quorum(len(looks.pods)):
         silent = ", ".join(sorted(set(looks.pods) - set(looks.statuses)))
         evidence = (
@@ -50,14 +69,30 @@ async def look_at_etcd(looks: Looks) -> None:
     await _survivors_bear_it(looks, survivors)
 
 
-async def _after_an_election(looks: Looks, survivors: Survivors) -> dict[str, MemberStatus]:
-    """The status of every pod that answers; where the leader has just died, asked again until there is another."""
-    until = asyncio.get_running_loop().time() + ELECTION_SECONDS
+async def _once_they_can_answer(
+    looks: Looks, survivors: Survivors
+) -> tuple[dict[str, MemberStatus], list[str]]:
+    """The status of every pod that answers, and the pods that a defragmentation still holds.
+
+    Asked again until there is a leader, where the last one has just died, and until no database is held.
+    """
+    now = asyncio.get_running_loop().time
+    begun = now()
     while True:
-        answers = await asyncio.gather(*(_ask(survivors, looks.namespace, pod) for pod in looks.pods))
-        statuses = {pod: answer for pod, answer in zip(looks.pods, answers, strict=True) if answer}
-        if _led(list(statuses.values())) or asyncio.get_running_loop().time() > until:
-            return statuses
+        answers = dict(
+            zip(
+                looks.pods,
+                await asyncio.gather(*(_ask(survivors, looks, pod) for pod in looks.pods)),
+                strict=True,
+            )
+        )
+        statuses = {pod: answer for pod, answer in answers.items() if isinstance(answer, MemberStatus)}
+        held = [pod for pod, answer in answers.items() if answer is HELD]
+        patience = DEFRAGMENTATION_SECONDS if held else ELECTION_SECONDS
+        if (_led(list(statuses.values())) and not held) or now() - begun > patience:
+            return statuses, held
+        if held:
+            tell(f"waiting for {', '.join(held)}: a defragmentation holds its database")
         await asyncio.sleep(ASK_AGAIN_SECONDS)
 
 
@@ -67,15 +102,29 @@ def _led(statuses: list[MemberStatus]) -> bool:
     return len(leaders) == 1 and leaders <= {status.member_id for status in statuses}
 
 
-async def _ask(survivors: Survivors, namespace: str, pod: str) -> MemberStatus | None:
-    """One pod's own member; asked twice, since one lost connection is no failed member."""
+async def _ask(survivors: Survivors, looks: Looks, pod: str) -> MemberStatus | str | None:
+    """One pod's own member: its status, or `HELD`, or None.
+
+    A defragmentation locks the database: `endpoint status`, `get`, `hashkv` and `alarm list` wait until it has
+    ended, `member list` does not (seen on 3.5.1 and 3.6.16). Asked twice, since one lost connection is no failed
+    member.
+    """
+    status = await _answer(survivors, looks.namespace, pod, ["endpoint", "status", "-w", "json"])
+    if status is not None:
+        return parse_status(status)
+    lists = await _answer(survivors, looks.namespace, pod, ["member", "list", "-w", "json"])
+    return None if lists is None else HELD
+
+
+async def _answer(survivors: Survivors, namespace: str, pod: str, arguments: list[str]) -> str | None:
     for _ in range(2):
         try:
-            return await survivors.status(namespace, pod, seconds=3)
-        except (CommandFailed, NotStarted):
+            answer = await survivors.run(namespace, pod, arguments, seconds=ANSWER_SECONDS)
+        except NotStarted:
             return None
-        except (OutcomeUnknown, ReplacementError):
+        except ReplacementError:
             continue
+        return answer.stdout if answer.exit_code == 0 else None
     return None
 
 
@@ -158,23 +207,52 @@ async def _survivors_bear_it(looks: Looks, survivors: Survivors) -> None:
         "no learner", not learners, f"learners: {learners or 'none'}", "promote or remove the learner first"
     )
     leaders = ", ".join(sorted({status.leader_id for status in statuses}))
-    findings.judge("leader", _led(statuses), f"leader: {leaders}", "wait for an election, then start again")
+    findings.judge(
+        "leader",
+        _led(list(looks.statuses.values())),
+        f"leader: {leaders}",
+        "wait for an election, then start again",
+    )
     clusters = {status.cluster_id for status in statuses}
     findings.judge(
         "one cluster", len(clusters) == 1, f"cluster ids: {clusters}", "the members are of two clusters"
     )
     _quorum(looks)
-    indexes = [status.raft_index for status in statuses]
-    distance = max(indexes) - min(indexes)
+    distance = raft_distance(statuses)
     evidence = f"raft indexes are {distance} apart"
     findings.judge(
         "raft indexes", distance <= CLOSE_RAFT_INDEXES, evidence, "wait until the slow survivor has caught up"
     )
     await _alarms(looks, survivors)
     _versions(looks)
-    wrong = await equal_hashes(survivors, looks.namespace, [survivor.pod for survivor in looks.survivors])
+    if await _may_administer(looks, survivors):
+        await _hashes(looks, survivors)
+    _snapshot(looks)
+
+
+def _snapshot(looks: Looks) -> None:
+    """Whether the worker has a place for it; the utility Pod's own room is asked when there is one."""
+    settings, findings = looks.tools.settings, looks.findings
+    size = max(status.db_size for status in looks.statuses.values())
+    if settings.snapshot_dir is None:
+        evidence = "none will be taken: this worker has no REPLACE_ETCD_SNAPSHOT_DIR"
+        way_out = "set it, with room for the database, or take a snapshot by hand"
+        report = findings.refuse if looks.request.require_snapshot else findings.warn
+        report("snapshot", evidence, way_out)
+        return
+    against = worker_side(settings, size)
+    evidence = against or f"{size / 2**20:.1f} MiB fit into {settings.snapshot_dir}"
+    findings.judge("snapshot", not against, evidence, "what it says after the colon, then start again")
+
+
+async def _hashes(looks: Looks, survivors: Survivors) -> None:
     way_out = "a corrupt survivor would become the truth: restore from a snapshot"
-    findings.judge("hashkv", not wrong, "; ".join(wrong) or "equal on the survivors", way_out)
+    pods = [survivor.pod for survivor in looks.survivors]
+    try:
+        wrong = await equal_hashes(survivors, looks.namespace, pods)
+    except (NotYet, CommandFailed) as error:
+        wrong, way_out = [str(error)], "wait until the survivors answer at ease, then start again"
+    looks.findings.judge("hashkv", not wrong, "; ".join(wrong) or "equal on the survivors", way_out)
 
 
 def _quorum(looks: Looks) -> None:
@@ -201,6 +279,22 @@ async def _alarms(looks: Looks, survivors: Survivors) -> None:
         f"{a.alarm} of {a.member_id if a.member_id != hexadecimal(0) else 'all'}" for a in others
     )
     looks.findings.judge("no alarm", not others, said or "none", "mend its cause and disarm it first")
+
+
+async def _may_administer(looks: Looks, survivors: Survivors) -> bool:
+    """With authentication on, members can be removed, added and hashed by root's certificate only.
+
+    `user list` tells, on 3.4 to 3.6: it is refused like they are, and changes nothing. (`auth status` is newer, and
+    nobody but root may ask it.)
+    """
+    answer = await survivors.run(looks.namespace, looks.survivors[0].pod, ["user", "list"])
+    may = answer.exit_code == 0
+    evidence = "the certificate may administer etcd: authentication is off, or it is root's"
+    if not may:
+        evidence = f"the certificate may not administer etcd: {answer.stderr.strip()[-200:]}"
+    way_out = "authentication is on: etcd.crt needs the common name root (or disable it), then start again"
+    looks.findings.judge("authentication", may, evidence, way_out)
+    return may
 
 
 def _versions(looks: Looks) -> None:

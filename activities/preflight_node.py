@@ -1,26 +1,24 @@
 """Preflight, third part: the failed pod's volume and node, its eviction, and what a drain would do."""
 
-from activities.drain import drain_verdicts
 from activities.node import cordon_holders
-from activities.preflight_checks import Looks
+from activities.preflight_checks import Looks, look_at_each
 from activities.preflight_cluster import find_certificates
+from activities.preflight_drain import look_at_drain, look_at_eviction, look_at_neighbours
+from activities.preflight_place import look_at_readiness, look_elsewhere
 from activities.preflight_resume import is_half_done
 from replace_etcd.cluster import CLAIM, NODE, POD, VOLUME
-from replace_etcd.models.request import DrainMode, PdbMode
 from replace_etcd.pod_template import NotFound, data_path, uses_claim
 
 
 async def look_at_node(looks: Looks) -> None:
     """Volume, node, eviction, drain."""
-    await _volume(looks)
-    await find_certificates(looks)
-    await _node(looks)
-    if not looks.node or looks.joins_only:
-        return
-    await _utility_pod(looks)
-    await _eviction(looks)
-    if looks.request.drain is DrainMode.NODE and not looks.is_removed:
-        await _drain(looks)
+    await look_at_each(looks, _volume, find_certificates, _node)
+    if looks.node:
+        await look_at_each(looks, look_at_readiness)
+    if looks.node and not looks.joins_only:
+        await look_at_each(
+            looks, _utility_pod, look_elsewhere, look_at_eviction, look_at_neighbours, look_at_drain
+        )
 
 
 async def _volume(looks: Looks) -> None:
@@ -39,6 +37,10 @@ async def _volume(looks: Looks) -> None:
         claim = await looks.tools.cluster.get(CLAIM, name, looks.namespace)
         if claim is None:
             looks.findings.refuse("volume", f"the claim {name} is gone", "restore the claim first")
+            return
+        if gone := claim["metadata"].get("deletionTimestamp"):
+            evidence = f"the claim {name} is being deleted since {gone}"
+            looks.findings.refuse("volume", evidence, "its data goes with the pod: save it first")
             return
         looks.claim = claim
         looks.findings.ok("volume", f"claim {name}, data directory {looks.data_path!r} in it")
@@ -80,7 +82,6 @@ async def _node(looks: Looks) -> None:
         )
         return
     looks.node = node
-    conditions = {c["type"]: c["status"] for c in node.get("status", {}).get("conditions") or []}
     cordoned = bool(node["spec"].get("unschedulable")) and not cordon_holders(node)
     if cordoned and is_half_done(looks) and not looks.pods[looks.replica]["spec"].get("nodeName"):
         evidence = f"{name} is cordoned; taken for step 4 of the runbook, and ended with the replacement"
@@ -89,11 +90,6 @@ async def _node(looks: Looks) -> None:
     way_out = f"the new member could not start there: kubectl uncordon {name}, then start again"
     looks.findings.judge(
         "no cordon", not cordoned, f"{name} is {'' if cordoned else 'not '}cordoned", way_out
-    )
-    ready = conditions.get("Ready") == "True"
-    evidence = f"{name} is {'Ready' if ready else 'not Ready'}"
-    looks.findings.judge(
-        "node", ready, evidence, "the utility Pod cannot start there: bring the node back first"
     )
 
 
@@ -132,50 +128,3 @@ async def _utility_pod(looks: Looks) -> None:
         return
     evidence = f"pod {name} is there already" if pod else f"no pod {name}"
     looks.findings.judge("utility Pod", pod is None, evidence, f"delete pod {name} first")
-
-
-async def _eviction(looks: Looks) -> None:
-    """A dry-run eviction tells the truth under the budget as it stands, and changes nothing."""
-    pod = looks.pods[looks.replica]
-    eviction = await looks.tools.cluster.evict(
-        looks.namespace, looks.replica, uid=pod["metadata"]["uid"], dry_run=True
-    )
-    kept = looks.request.pod_disruption_budget is PdbMode.KEEP
-    if eviction.admitted:
-        looks.findings.ok("eviction under the budget", "admitted: keep would be possible, and so is delete")
-    elif kept:
-        way_out = "use pod_disruption_budget: delete"
-        looks.findings.refuse("eviction under the budget", eviction.reason, way_out)
-    elif eviction.status == 500:
-        evidence = f"two budgets select the pod: {eviction.reason}"
-        looks.findings.refuse("eviction under the budget", evidence, "delete the one that is too much")
-    else:
-        looks.findings.ok("eviction under the budget", f"only delete is possible: {eviction.reason}")
-
-
-async def _drain(looks: Looks) -> None:
-    """What the drain would evict, each eviction dry-run before any real one."""
-    request, findings = looks.request, looks.findings
-    looks.drained, forbidden = await drain_verdicts(
-        looks.tools,
-        looks.node["metadata"]["name"],
-        delete_emptydir_data=request.delete_emptydir_data,
-        force=request.force_drain,
-        skip={looks.pods[looks.replica]["metadata"]["uid"]},
-    )
-    if forbidden:
-        findings.refuse("drain", "; ".join(forbidden), "use drain: replica, which moves no other pod")
-        return
-    blocked = []
-    for row in looks.drained:
-        if row.evict:
-            eviction = await looks.tools.cluster.evict(row.namespace, row.name, uid=row.uid, dry_run=True)
-            blocked += [] if eviction.admitted else [f"{row.namespace}/{row.name}: {eviction.reason}"]
-    going = [f"{row.namespace}/{row.name}" for row in looks.drained if row.evict]
-    if blocked:
-        way_out = "it is waited for until limits.drain; drain: replica moves no other pod"
-        findings.warn("drain", f"blocked now: {'; '.join(blocked)}", way_out)
-    else:
-        findings.ok(
-            "drain", f"would evict {', '.join(going) or 'nothing'}; drain: replica would move none of them"
-        )

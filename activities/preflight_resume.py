@@ -11,14 +11,14 @@ for what no state can tell (how flag, strategy and budget were before). What to 
 
 from activities.preflight_checks import Looks
 from replace_etcd.cluster import CONFIG_MAP, Object
-from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
+from replace_etcd.models.phase import BEFORE_THE_REMOVAL, PAST_THE_REMOVAL, Phase
 from replace_etcd.models.plan import FlagPlace, Member, Pins, Resume
 from replace_etcd.models.record import Record
 from replace_etcd.pod_template import container_index, expand, flag_text_in, option
 from replace_etcd.runs import Chain
 
 CLEANED = (Phase.ADDING, Phase.REJOINING, Phase.RESTORING, Phase.VERIFYING)
-BY_ITSELF = "wait for {0}, or stop it: replace-etcd abort {0}"
+BY_ITSELF = "wait for {0}, or stop it: temporal workflow cancel --workflow-id {0}"
 BY_HAND = (
     "do what its key what-to-do-by-hand.txt says, or, if that Temporal is gone for good, start with `take_over` "
     "and the reason"
@@ -39,6 +39,8 @@ async def look_at_record(looks: Looks) -> None:
     if record.taken_by_hand:
         says = f"{record.taken_by_hand} goes on with {record.workflow_id} by hand"
         findings.refuse("no other replacement", says, f"wait, or delete ConfigMap {name} when it is done")
+    elif record.run_id == looks.run_id and record.furthest in BEFORE_THE_REMOVAL:
+        findings.ok("no other replacement", "the record is this run's own")
     elif chain is Chain.CLOSED:
         looks.record = record
         findings.warn("no other replacement", f"{says}; its run has ended, and is taken over")

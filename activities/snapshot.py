@@ -20,7 +20,7 @@ from activities.snapshot_on_worker import SnapshotOnWorker, folder_for, host, to
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
 from replace_etcd.cluster import POD
-from replace_etcd.errors import CommandFailed, Moved, SnapshotDamaged, SnapshotRefused
+from replace_etcd.errors import CommandFailed, Moved, OutcomeUnknown, SnapshotDamaged, SnapshotRefused
 from replace_etcd.models.orders import SnapshotOrder, SnapshotTaken
 from replace_etcd.models.plan import Survivor
 from replace_etcd.models.result import Snapshot
@@ -60,8 +60,12 @@ class SnapshotActivities:
             attempt.settled()
             source = SnapshotInPod(self._tools, order, attempt.token)
             survivor = await self._room_on_both_ends(order, source)
-            with _refused_at_last():
-                snapshot = await self._take(order, attempt, source, survivor, directory)
+            try:
+                with _refused_at_last():
+                    snapshot = await self._take(order, attempt, source, survivor, directory)
+            except OutcomeUnknown:
+                await attempt.end()
+                raise
         return SnapshotTaken(
             snapshot=snapshot,
             note=f"{mebibytes(snapshot.size)} of {survivor.pod} at revision {snapshot.revision},"

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from activities.keyspace import equal_hashes
 from activities.node import HOLDER_PREFIX, cordon_holders
 from activities.stateful_set import flag_in_pod, flag_of, pods_of, read_stateful_set
 from activities.step import Toolbox, step
@@ -9,12 +10,9 @@ from activities.survivors import Survivors, output_of
 from activities.utility_pod import UtilityPodActivities
 from replace_etcd.cluster import NODE, POD
 from replace_etcd.errors import NotYet
-from replace_etcd.etcd import parse_alarms, parse_hash
+from replace_etcd.etcd import parse_alarms
 from replace_etcd.models.orders import MembersSeen, NewMemberOrder
 from replace_etcd.models.plan import Member, Pins
-
-HASH_TRIES = 20
-HASH_PAUSE_SECONDS = 0.3
 
 
 class VerificationActivities:
@@ -77,24 +75,3 @@ class VerificationActivities:
         if node is not None and HOLDER_PREFIX + pins.user_cluster in cordon_holders(node):
             wrong.append(f"node {pins.node} is still cordoned for {pins.user_cluster}")
         return wrong
-
-
-async def equal_hashes(survivors: Survivors, namespace: str, pods: list[str]) -> list[str]:
-    """Compare `hashkv` at one revision; empty where all are equal.
-
-    Hashes compare only at one revision and an equal compact revision: asked again while those differ
-    (https://etcd.io/docs/v3.5/op-guide/data_corruption/).
-    """
-    for _ in range(HASH_TRIES):
-        first = await survivors.run(namespace, pods[0], ["endpoint", "hashkv", "-w", "json"])
-        revision = parse_hash(output_of("etcdctl endpoint hashkv", first)).revision
-        command = ["endpoint", "hashkv", f"--rev={revision}", "-w", "json"]
-        answers = await asyncio.gather(*(survivors.run(namespace, pod, command) for pod in pods))
-        if all(answer.exit_code == 0 for answer in answers):
-            hashes = [parse_hash(answer.stdout) for answer in answers]
-            if len({h.compact_revision for h in hashes}) == 1:
-                if len({h.hash for h in hashes}) == 1:
-                    return []
-                return [f"hashkv differs at revision {revision}: {[f'{h.hash:x}' for h in hashes]}"]
-        await asyncio.sleep(HASH_PAUSE_SECONDS)
-    return [f"hashkv of {', '.join(pods)} could not be compared at one revision"]

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+FIELD_MANAGER = "replace-etcd"  # under which the API server notes our changes in metadata.managedFields
 Object = dict[str, Any]
 Patch = list[dict[str, Any]]
 Condition = Callable[[Object | None], bool]

@@ -6,6 +6,7 @@ Decisions rest on member lists and statuses, never on the texts of errors (docs/
 import ipaddress
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ LEARNERS_SINCE = (3, 4)
 PROMOTION_NOT_PERSISTED = ((3, 5, 1), (3, 5, 19))
 # etcd's own list: https://etcd.io/docs/v3.5/op-guide/data_corruption/ and the notice on 3.5.0 to 3.5.2.
 KNOWN_TO_CORRUPT = (((3, 5, 0), (3, 5, 2)), ((3, 4, 21), (3, 4, 21)), ((3, 5, 5), (3, 5, 5)))
+
+CLOSE_RAFT_INDEXES = 5000  # as far as a survivor may lag: etcd keeps that many entries for slow followers
 
 
 class MemberStatus(Message):
@@ -117,6 +120,12 @@ def parse_alarms(output: str) -> list[Alarm]:
         Alarm(member_id=hexadecimal(alarm.get("memberID", 0)), alarm=names.get(alarm.get("alarm", 0), "NONE"))
         for alarm in json.loads(output).get("alarms") or []
     ]
+
+
+def raft_distance(statuses: Sequence[MemberStatus]) -> int:
+    """How far the slowest of them is behind the fastest, in raft entries."""
+    indexes = [status.raft_index for status in statuses]
+    return max(indexes) - min(indexes)
 
 
 def version_tuple(version: str) -> tuple[int, ...]:

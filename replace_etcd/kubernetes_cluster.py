@@ -20,7 +20,17 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException
 from kubernetes.aio.stream import WsApiClient
 
-from replace_etcd.cluster import POD, CommandResult, Condition, Eviction, Kind, Object, Patch, Sink
+from replace_etcd.cluster import (
+    FIELD_MANAGER,
+    POD,
+    CommandResult,
+    Condition,
+    Eviction,
+    Kind,
+    Object,
+    Patch,
+    Sink,
+)
 from replace_etcd.errors import (
     ClusterError,
     Conflict,
@@ -40,6 +50,7 @@ WEBSOCKET_HEARTBEAT_SECONDS = 5.0
 WATCH_SECONDS = 60
 STDOUT, STDERR, STATUS = 1, 2, 3
 WITH_VERSION = "resourceVersion should not be set on objects to be created"
+OURS = {"fieldManager": FIELD_MANAGER}
 MORE_THAN_ONE_PDB = "more than one PodDisruptionBudget"
 
 
@@ -78,17 +89,17 @@ class KubernetesCluster:
         return items
 
     async def create(self, kind: Kind, manifest: Object, namespace: str | None = None) -> Object:
-        created: Object = await self._request("POST", kind.path(namespace), body=manifest)
+        created: Object = await self._request("POST", kind.path(namespace), OURS, manifest)
         return created
 
     async def replace(self, kind: Kind, manifest: Object) -> Object:
         metadata = manifest["metadata"]
         path = kind.path(metadata.get("namespace"), metadata["name"])
-        replaced: Object = await self._request("PUT", path, body=manifest)
+        replaced: Object = await self._request("PUT", path, OURS, manifest)
         return replaced
 
     async def patch(self, kind: Kind, name: str, namespace: str | None, operations: Patch) -> Object:
-        patched: Object = await self._request("PATCH", kind.path(namespace, name), body=operations)
+        patched: Object = await self._request("PATCH", kind.path(namespace, name), OURS, operations)
         return patched
 
     async def delete(

@@ -1,10 +1,11 @@
 """Words for people: the page of the workflow in the Web UI, and sentences for errors; pure."""
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from replace_etcd.models.plan import Pins, Plan, Verdict
 from replace_etcd.models.request import ReplacementRequest
-from replace_etcd.models.result import Progress
+from replace_etcd.models.restoring import Restored
+from replace_etcd.models.result import Progress, Step
 
 SIGNS = {Verdict.OK: "ok", Verdict.WARN: "**warn**", Verdict.REFUSE: "**refuse**"}
 
@@ -40,6 +41,23 @@ def details(request: ReplacementRequest, plan: Plan | None, progress: Progress, 
     return "\n".join(lines)
 
 
+def restored_details(records: list[Restored], steps: list[Step], current: str | None) -> str:
+    """The current details of the janitor: every record, its verdict, and what is done about it."""
+    if not records:
+        return "No record of a replacement stands."
+    lines = ["| user cluster | replica | phase | verdict | |", "|---|---|---|---|---|"]
+    for one in records:
+        verdict = f"{one.verdict.value}, **restored**" if one.outcome else one.verdict.value
+        lines.append(f"| {one.user_cluster} | {one.replica} | {one.phase.value} | {verdict} | {one.reason} |")
+    lines += [
+        "",
+        *(f"- [{' ' if step.error else 'x'}] {step.summary} {step.error}".rstrip() for step in steps),
+    ]
+    if current:
+        lines.append(f"- [ ] *{current.replace('_', ' ')}* …")
+    return "\n".join(lines)
+
+
 def refusal(plan: Plan) -> str:
     """Every refusal with its way out."""
     refusals = [f"{check.name}: {check.evidence} ({check.way_out})" for check in plan.refusals]
@@ -56,12 +74,14 @@ def dead_node(pins: Pins) -> str:
     return f"{there}; bring the node back and resolve with retry, {away}; or abort"
 
 
-def invalid_input(error: ValidationError) -> str:
+def invalid_input(error: ValidationError, kind: type[BaseModel] = ReplacementRequest) -> str:
     """Each field, what is wrong with it, and the way out."""
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"]) or "the input"
         given = "" if problem["type"] in ("missing", "extra_forbidden") else f" (given: {problem['input']!r})"
         problems.append(f"{field}: {problem['msg'].lower()}{given}")
-    known = ", ".join(ReplacementRequest.model_fields)
-    return f"invalid input: {'; '.join(problems)}. Fields are: {known}; user_cluster is required"
+    fields = kind.model_fields
+    required = ", ".join(name for name, field in fields.items() if field.is_required())
+    known = ", ".join(fields) + (f"; {required} is required" if required else "")
+    return f"invalid input: {'; '.join(problems)}. Fields are: {known}"

@@ -1,9 +1,11 @@
 """Settings of the worker, read from the environment: the vendor's names are the defaults."""
 
+import os
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -28,6 +30,16 @@ class Settings(BaseSettings):
     client_endpoint: str = "https://127.0.0.1:2379"
     record: str = "kube-etcd-replacement"
 
+    stop_config_map: str = Field(
+        default="kube-system/replace-etcd-stop",
+        pattern="^[^/]+/[^/]+$",
+        description="while this ConfigMap (NAMESPACE/NAME) exists, no replacement starts or removes a member",
+    )
+    own_pod: str = Field(
+        default_factory=lambda: os.uname().nodename,
+        description="the worker's own pod, which a drain must not evict; a pod's host name by default",
+    )
+
     utility_image: str = "gcr.io/gke-on-prem-release/etcd-util:latest"
     utility_name_prefix: str = "etcd-utility"
     cluster_name_label: str = "kubernetes.googleapis.com/cluster-name"
@@ -35,6 +47,15 @@ class Settings(BaseSettings):
 
     snapshot_dir: Path | None = Field(
         default=None, description="directory of the worker for a survivor's snapshot; none: none is taken"
+    )
+    namespaces: Annotated[list[str], NoDecode] = Field(
+        default=[], description="user clusters whose records are looked after, by commas; none: all of them"
+    )
+    janitor_interval_seconds: float = Field(
+        default=60.0, ge=0, description="how often records are looked at; 0: no Schedule"
+    )
+    stuck_after_seconds: float = Field(
+        default=3600.0, gt=0, description="how long a record may stand still before the alarm is raised"
     )
 
     failure_probe_seconds: float = Field(
@@ -45,3 +66,11 @@ class Settings(BaseSettings):
     max_concurrent_activities: int = Field(default=50, ge=1)
     graceful_shutdown_seconds: float = Field(default=20.0, ge=0)
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
+
+    @field_validator("namespaces", mode="before")
+    @classmethod
+    def _by_commas(cls, value: Any) -> Any:
+        """As a person writes a list into an environment variable."""
+        return (
+            [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        )

@@ -11,7 +11,19 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     GetClusterInfoRequest,
 )
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleHandle,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
 from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
@@ -19,8 +31,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from replace_etcd import search_attributes
 from replace_etcd.models.record import Record
+from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.runs import Chain
 
+SCHEDULE = "restore-interrupted-replacements"
+NO_CATCH_UP = timedelta(seconds=10)  # the least that the server takes
 ANSWER_WITHIN = timedelta(seconds=10)
 ENDED = (
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED,
@@ -71,6 +86,62 @@ async def register_search_attributes(client: Client) -> None:
             f"the search attributes cannot be registered ({error.message}); let an operator run: "
             f"temporal operator search-attribute create --namespace {client.namespace} {names}"
         ) from error
+
+
+async def see_to_schedule(client: Client, task_queue: str, every: float) -> str | None:
+    """Let the Schedule of the janitor be as the settings say; returns what is wrong, with the way out.
+
+    Safe with two workers at once: one of them creates it, the other finds it and writes the same. A pause of
+    somebody's is kept; with `every` 0 there is none.
+    """
+    handle = client.get_schedule_handle(SCHEDULE)
+    try:
+        if every:
+            try:
+                await client.create_schedule(SCHEDULE, _schedule(task_queue, every))
+            except ScheduleAlreadyRunningError:
+                return await _update(handle, task_queue, every)
+        elif await _queue_of(handle) == task_queue:
+            await handle.delete()
+    except RPCError as error:
+        if not every and error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        return f"the Schedule {SCHEDULE} cannot be written ({error.message}); let this identity, or an operator, do it"
+    return None
+
+
+async def _update(handle: ScheduleHandle, task_queue: str, every: float) -> str | None:
+    """One that starts the janitor of another admin cluster is left: its records would not be seen to any more."""
+    other = await _queue_of(handle)
+    if other != task_queue:
+        return (
+            f"the Schedule {SCHEDULE} starts on the task queue {other}: give each admin cluster a namespace of "
+            f"Temporal of its own, or delete it if nobody polls that queue any more"
+        )
+
+    def changed(found: ScheduleUpdateInput) -> ScheduleUpdate:
+        schedule = _schedule(task_queue, every)
+        schedule.state = found.description.schedule.state
+        return ScheduleUpdate(schedule)
+
+    await handle.update(changed)
+    return None
+
+
+async def _queue_of(handle: ScheduleHandle) -> str | None:
+    action = (await handle.describe()).schedule.action
+    return action.task_queue if isinstance(action, ScheduleActionStartWorkflow) else None
+
+
+def _schedule(task_queue: str, every: float) -> Schedule:
+    """What the janitor missed while nothing ran it need not be caught up with: a sweep looks at everything."""
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            WORKFLOW_TYPE, id=SCHEDULE, task_queue=task_queue, static_summary="look at every record"
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=every))]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=NO_CATCH_UP),
+    )
 
 
 class TemporalRuns:

@@ -79,6 +79,13 @@ COMPENSATIONS = {
 }
 
 
+JANITOR = {
+    "find_interrupted_replacements": Patience(seconds(60), seconds(180)),
+    "take_over_record": Patience(seconds(150), seconds(900)),
+    "protect_stuck_replacement": Patience(seconds(30), seconds(60)),
+}
+
+
 def patience_of(name: str, limits: Limits, *, removed: bool) -> Patience:
     """The limits of a step; those of steps that wait for what nobody controls come from the input."""
     waiting = {

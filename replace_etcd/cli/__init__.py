@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(replacement.start)
 app.command()(replacement.status)
+app.command()(replacement.take_over)
 app.command()(demo)
 app.add_typer(lab.app, name="lab")
 

@@ -1,4 +1,4 @@
-"""`replace-etcd start` and `replace-etcd status`: begin a replacement and look at it, from anywhere with Temporal."""
+"""`replace-etcd start`, `status` and `take-over`: replacements, from anywhere with Temporal."""
 
 from __future__ import annotations
 
@@ -84,6 +84,30 @@ def status(
     from replace_etcd.cli import commands  # noqa: PLC0415 - so that --help answers at once
 
     running.run(commands.status(name, as_json=as_json))
+
+
+def take_over(
+    *,
+    user_cluster: Annotated[
+        str, typer.Argument(metavar="USER_CLUSTER", help="Namespace of the user cluster.")
+    ],
+    reason: Annotated[
+        str, typer.Option(help="Why nobody can say whether its run lives, and how you know that it does not.")
+    ],
+    requested_by: Annotated[Text, typer.Option(help="Who asks.", show_default="your login name")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put back what a replacement has left whose own Temporal is gone, or knows it no more.
+
+    A run that is known to live is never touched. Exit codes: 0 put back,
+    or at rest where it is safe; 2 bad input; 3 refused.
+    """
+    from replace_etcd.cli import taking_over  # noqa: PLC0415 - so that --help answers at once
+
+    running.run(
+        taking_over.take_over(user_cluster, reason, requested_by or _login_name(), as_json=as_json),
+        farewell="no longer followed; what was started goes on",
+    )
 
 
 def _login_name() -> Text:

@@ -22,6 +22,7 @@ from lab.temporal_server import TemporalServer, running_temporal
 from replace_etcd.temporal import register_search_attributes
 from tests.workflows.script import Script
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
+from workflows.restore_interrupted import RestoreInterruptedReplacement
 
 WITHIN = 60.0
 QUEUE = "replace-etcd"
@@ -115,7 +116,7 @@ async def working(client: Client, script: Script) -> AsyncIterator[None]:
     async with Worker(
         client,
         task_queue=QUEUE,
-        workflows=[ReplaceEtcdReplica],
+        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement],
         activities=[script.play],
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     ):

@@ -5,14 +5,16 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from temporalio import workflow
 
 import worker
-from activities import preflight_cluster
-from replace_etcd import search_attributes
+from activities import preflight_rights
+from replace_etcd import search_attributes, temporal
 from replace_etcd.cli.exits import OF_OUTCOME
 from replace_etcd.models.phase import Phase
-from replace_etcd.models.request import Approval, Limits, ReplacementRequest
+from replace_etcd.models.request import Limits, ReplacementRequest
+from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.models.result import Outcome, Progress
 from replace_etcd.settings import Settings
 from workflows import options
@@ -23,7 +25,6 @@ ROOT = Path(__file__).parents[2]
 CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
-NOT_YET = r"\s+\*\*\[not yet\]\*\*"
 
 
 def section(text: str, title: str) -> str:
@@ -84,6 +85,10 @@ class TestContract:
         listed = section(CONTRACT, "Phases").partition("**`removing`")[0].partition(":\n")[2]
         assert quoted(listed) == [phase.value for phase in Phase]
 
+    def test_the_janitor(self) -> None:
+        assert WORKFLOW_TYPE in quoted(sentence(self.NAMES, "Workflow types"))
+        assert temporal.SCHEDULE in quoted(sentence(self.NAMES, "The Schedule"))
+
     def test_workflow_and_where_it_runs(self) -> None:
         assert str(definition().name) in quoted(sentence(self.NAMES, "Workflow types"))
         assert Settings().task_queue in quoted(sentence(self.NAMES, "Task queue"))
@@ -98,15 +103,16 @@ class TestContract:
         assert set(definition().queries) == {name}
         assert answer.strip("{}").split(", ") == list(Progress.model_fields)
 
-    def test_updates_that_exist_and_those_that_do_not_yet(self) -> None:
+    def test_updates_and_what_they_take(self) -> None:
         text = sentence(self.NAMES, "Updates")
-        documented = {one.partition("{")[0]: one for one in quoted(text) if "{" in one}
-        planned = {one.partition("{")[0] for one in re.findall(rf"`([^`]+)`{NOT_YET}", text)}
-        assert set(documented) - planned == set(definition().updates)
-        for name in definition().updates:
-            assert documented[str(name)].partition("{")[2].strip("}").split(", ") == list(
-                Approval.model_fields
-            )
+        documented = {
+            one.partition("{")[0]: one.partition("{")[2].strip("}") for one in quoted(text) if "{" in one
+        }
+        assert set(documented) == set(definition().updates)
+        for name, update in definition().updates.items():
+            (taken,) = update.arg_types or []
+            fields = re.sub(r": [^,]+", "", documented[str(name)]).split(", ")
+            assert fields == list(TypeAdapter(taken).json_schema()["properties"])
 
     def test_limits(self) -> None:
         text = sentence(self.NAMES, "Limits with defaults").partition("`delete_emptydir_data`")[0]
@@ -121,6 +127,7 @@ class TestReadme:
         named = {name for name in table if re.fullmatch(r"[a-z]+(_[a-z]+)+|preflight", name)}
         on_the_way_back = set(options.COMPENSATIONS) - set(options.FORWARD)
         on_the_way_back -= set(options.PAST_THE_POINT_OF_NO_RETURN)
+        on_the_way_back |= set(options.JANITOR)
         assert named <= activity_names()
         assert named == activity_names() - on_the_way_back
 
@@ -136,10 +143,7 @@ class TestReadme:
     def test_outcomes_with_their_errors_and_exit_codes(self) -> None:
         table = [row for row in rows(section(README, "When a step fails")) if quoted(row[0])]
         documented = {outcome: int(row[2]) for row in table for outcome in quoted(row[0])}
-        reached = {outcome.value for outcome in Outcome if outcome is not Outcome.INTERRUPTED}
-        assert documented == {
-            outcome: int(code) for outcome, code in OF_OUTCOME.items() if outcome in reached
-        }
+        assert documented == {outcome: int(code) for outcome, code in OF_OUTCOME.items()}
         assert {kind for row in table for kind in quoted(row[1])} == set(ERROR_TYPES.values())
 
     def test_settings(self) -> None:
@@ -165,9 +169,12 @@ class TestReadme:
                 for verb in re.split(r", | and ", several.partition(" (")[0]):
                     documented.setdefault(where, set()).add((resource, verb))
         wanted = {
-            "namespace of the user cluster": preflight_cluster.IN_NAMESPACE,
-            "cluster-wide": preflight_cluster.CLUSTER_WIDE,
-            "cluster-wide, for `drain: node`": preflight_cluster.FOR_THE_DRAIN,
+            "namespace of the user cluster": preflight_rights.IN_NAMESPACE,
+            "`USER_CLUSTER-gke-onprem-mgmt`": preflight_rights.OF_THE_USER_CLUSTER,
+            "`kube-node-lease`": preflight_rights.OF_THE_NODE,
+            "namespace of `REPLACE_ETCD_STOP_CONFIG_MAP`": preflight_rights.OF_THE_STOP,
+            "cluster-wide": preflight_rights.CLUSTER_WIDE,
+            "cluster-wide, for `drain: node`": preflight_rights.FOR_THE_DRAIN,
         }
         for place, rights in wanted.items():
             assert documented[place] == {

@@ -15,11 +15,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from replace_etcd.models.restoring import RestoreResult
 from replace_etcd.models.result import ReplacementResult
 from replace_etcd.search_attributes import ALL
 from tests.binaries import beside_python
 from tests.workflows.script import Script
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
+from workflows.restore_interrupted import RestoreInterruptedReplacement
 
 
 class Stage:
@@ -39,6 +41,16 @@ class Stage:
             id=f"replace-etcd.{uuid.uuid4().hex}",
             task_queue=self.queue,
             result_type=ReplacementResult,
+        )
+
+    async def start_janitor(self, submitted: Any = None) -> WorkflowHandle[Any, RestoreResult]:
+        """Start the janitor; without an input it is a sweep."""
+        return await self.client.start_workflow(
+            "RestoreInterruptedReplacement",
+            *([] if submitted is None else [submitted]),
+            id=f"restore-etcd.{uuid.uuid4().hex}",
+            task_queue=self.queue,
+            result_type=RestoreResult,
         )
 
     async def run(self, submitted: Any = None, **fields: Any) -> ReplacementResult:
@@ -77,7 +89,7 @@ async def a_stage(script: Script) -> AsyncIterator[Stage]:
         async with Worker(
             environment.client,
             task_queue=queue,
-            workflows=[ReplaceEtcdReplica],
+            workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement],
             activities=[script.play],
             max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         ):

@@ -105,14 +105,14 @@ async def record(scene: Scene) -> None:
         await asyncio.gather(handle.result(), return_exceptions=True)
         history = json.loads((await handle.fetch_history()).to_json())
         outcome = (await handle.query("progress"))["outcome"]
-    path.write_text(json.dumps({"outcome": outcome, **_without_places(history)}, indent=1) + "\n")
+    path.write_text(json.dumps({"outcome": outcome, **without_places(history)}, indent=1) + "\n")
 
 
-def _without_places(node: Any) -> Any:
+def without_places(node: Any) -> Any:
     """Stack traces and identities name the machine that recorded; a replay does not read them."""
     if isinstance(node, dict):
-        return {k: _without_places(v) for k, v in node.items() if k not in ("stackTrace", "identity")}
-    return [_without_places(item) for item in node] if isinstance(node, list) else node
+        return {k: without_places(v) for k, v in node.items() if k not in ("stackTrace", "identity")}
+    return [without_places(item) for item in node] if isinstance(node, list) else node
 
 
 async def main() -> None:

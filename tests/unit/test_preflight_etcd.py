@@ -1,0 +1,212 @@
+"""Each thing that etcd can say against a replacement is refused, and a cluster that says none of it is not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities import keyspace, preflight_etcd
+from activities.preflight_checks import Findings, Looks
+from activities.preflight_etcd import look_at_etcd
+from activities.step import step
+from replace_etcd.models.orders import Done
+from replace_etcd.models.plan import Check, Verdict
+from replace_etcd.models.request import ReplacementRequest
+from tests.unit.scripted_etcd import NAMES, ScriptedEtcd, certificate
+
+OK, WARN, REFUSE = Verdict.OK, Verdict.WARN, Verdict.REFUSE
+CONTAINER = {"name": "kube-etcd", "args": ["--cert-file=/c/etcd.crt", "--initial-cluster-state=new"]}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not pass need not be waited for."""
+    for name in ("ELECTION_SECONDS", "DEFRAGMENTATION_SECONDS", "ASK_AGAIN_SECONDS"):
+        monkeypatch.setattr(preflight_etcd, name, 0.0)
+    monkeypatch.setattr(keyspace, "HASH_PAUSE_SECONDS", 0.0)
+
+
+async def look(etcd: ScriptedEtcd, **fields: Any) -> dict[str, Check]:
+    """Every check, by its name."""
+    request = ReplacementRequest.model_validate({"user_cluster": "user-cluster-1", **fields})
+    looks = Looks(etcd.tools(), request, Findings())
+    spec = {"containers": [CONTAINER]}
+    looks.stateful_set = {"spec": {"replicas": 3, "template": {"spec": spec}}}
+    looks.pods = {name: {"metadata": {"uid": f"uid-{name}"}, "spec": spec} for name in NAMES}
+
+    @step
+    async def looking() -> Done:
+        await look_at_etcd(looks)
+        return Done()
+
+    await ActivityEnvironment().run(looking)
+    assert all(check.evidence for check in looks.findings.checks)
+    assert all(check.way_out for check in looks.findings.checks if check.verdict is REFUSE)
+    return {check.name: check for check in looks.findings.checks}
+
+
+def refused(checks: dict[str, Check]) -> dict[str, str]:
+    return {name: check.evidence for name, check in checks.items() if check.verdict is REFUSE}
+
+
+async def test_a_cluster_with_one_failed_member_passes() -> None:
+    checks = await look(ScriptedEtcd(), failed_replica="kube-etcd-1")
+    assert refused(checks) == {}
+    assert {name for name, check in checks.items() if check.verdict is WARN} == {"snapshot"}
+    assert checks["raft indexes"].evidence == "raft indexes are 0 apart"
+    assert checks["quorum"].evidence == "2 of 3 voters healthy, quorum 2; at worst 0 may fail"
+
+
+def learner(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].learner = True
+
+
+def no_leader(etcd: ScriptedEtcd) -> None:
+    etcd.members[0].leader = etcd.members[2].leader = 0
+
+
+def two_leaders(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].leader = 12
+
+
+def led_by_the_failed_one(etcd: ScriptedEtcd) -> None:
+    etcd.members[0].leader = etcd.members[2].leader = 11
+
+
+def two_clusters(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].cluster = 8
+
+
+def far_behind(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].raft_index = 5101
+
+
+def other_list(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].listed = [10, 12]
+
+
+def no_hash(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].hashes = False
+
+
+def other_hash(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].hash = 98
+
+
+def alarm_of_a_survivor(etcd: ScriptedEtcd) -> None:
+    etcd.alarms = [{"memberID": 10, "alarm": 1}]
+
+
+def corrupt(etcd: ScriptedEtcd) -> None:
+    etcd.alarms = [{"alarm": 2}]
+
+
+def authentication(etcd: ScriptedEtcd) -> None:
+    etcd.administers = False
+
+
+def certificates_end(etcd: ScriptedEtcd) -> None:
+    etcd.certificate = certificate(days=2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name", "evidence"),
+    [
+        (learner, "no learner", "c"),
+        (no_leader, "leader", "0"),
+        (two_leaders, "leader", "a, c"),
+        (led_by_the_failed_one, "leader", "b"),
+        (two_clusters, "one cluster", "8"),
+        (far_behind, "raft indexes", "5001 apart"),
+        (other_list, "member list", "kube-etcd-1"),
+        (no_hash, "hashkv", "could not be compared"),
+        (other_hash, "hashkv", "differs at revision 5"),
+        (alarm_of_a_survivor, "no alarm", "NOSPACE of a"),
+        (corrupt, "no alarm", "CORRUPT of all"),
+        (authentication, "authentication", "permission denied"),
+        (certificates_end, "certificates", "etcd valid for 47 h"),
+    ],
+)
+async def test_what_is_wrong_is_refused_by_its_own_check_alone(
+    wrong: Callable[[ScriptedEtcd], None], name: str, evidence: str
+) -> None:
+    etcd = ScriptedEtcd()
+    wrong(etcd)
+    found = refused(await look(etcd))
+    assert list(found) == [name]
+    assert evidence in found[name]
+
+
+async def test_without_the_right_to_it_no_hash_is_asked_for() -> None:
+    etcd = ScriptedEtcd()
+    etcd.administers = False
+    await look(etcd)
+    assert not [asked for asked in etcd.asked if "hashkv" in asked]
+
+
+async def test_an_alarm_of_the_failed_member_is_a_warning() -> None:
+    etcd = ScriptedEtcd()
+    etcd.alarms = [{"memberID": 11, "alarm": 1}]
+    checks = await look(etcd)
+    assert refused(checks) == {}
+    assert "NOSPACE" in checks["alarm of the failed member"].evidence
+
+
+async def test_a_version_known_to_corrupt_is_a_warning() -> None:
+    etcd = ScriptedEtcd()
+    for member in etcd.members:
+        member.version = "3.5.1"
+    assert (await look(etcd))["version"].verdict is WARN
+
+
+@pytest.mark.parametrize("number", [0, 1])
+async def test_a_member_that_a_defragmentation_holds_is_not_taken_for_a_failed_one(number: int) -> None:
+    """It lists the members and gives no status, as a real one does until it has ended."""
+    etcd = ScriptedEtcd()
+    etcd.members[number].answers, etcd.members[number].held = True, 99
+    found = refused(await look(etcd))
+    assert list(found) == ["defragmentation"]
+    assert NAMES[number] in found["defragmentation"]
+
+
+async def test_a_defragmentation_that_ends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight_etcd, "DEFRAGMENTATION_SECONDS", 60.0)
+    etcd = ScriptedEtcd()
+    etcd.members[0].held = 3
+    assert refused(await look(etcd)) == {}
+
+
+async def test_certificates_that_have_run_out_are_named_beside_the_members_that_look_failed() -> None:
+    etcd = ScriptedEtcd()
+    etcd.certificate = certificate(days=-1)
+    etcd.members[0].answers = etcd.members[2].answers = False
+    found = refused(await look(etcd))
+    assert list(found) == ["certificates", "exactly one failed member"]
+    assert "look failed" in found["certificates"]
+    assert "expired" in found["certificates"]
+
+
+async def test_certificates_that_nobody_can_read_are_a_warning() -> None:
+    etcd = ScriptedEtcd()
+    etcd.certificate = ""
+    checks = await look(etcd)
+    assert refused(checks) == {}
+    assert checks["certificates that could not be read"].verdict is WARN
+
+
+async def test_a_shorter_hold_needs_a_day_only() -> None:
+    etcd = ScriptedEtcd()
+    certificates_end(etcd)
+    assert refused(await look(etcd, limits={"hold": "PT1H"})) == {}
+    etcd.certificate = certificate(days=0.9)
+    assert "certificates" in refused(await look(etcd, limits={"hold": "PT1H"}))
+
+
+async def test_the_wrong_member_two_failed_members_and_a_recovered_one() -> None:
+    etcd = ScriptedEtcd()
+    assert "the named replica" in refused(await look(etcd, failed_replica="kube-etcd-2"))
+    etcd.members[2].answers = False
+    assert "the quorum is lost" in refused(await look(etcd))["exactly one failed member"]
+    etcd.members[1].answers = etcd.members[2].answers = True
+    assert "failed: none" in refused(await look(etcd))["exactly one failed member"]
