@@ -54,6 +54,12 @@ R = TypeVar("R", bound=Done)
 Handle = WorkflowHandle[Any, ReplacementResult]
 
 
+async def arrived(held: Held) -> None:
+    """Wait until a request is held."""
+    async with asyncio.timeout(WITHIN):
+        await held.arrived.wait()
+
+
 @dataclass
 class Late(Held):
     """A request is held and acts when it is let go, to its end, though nobody waits for its answer any more."""
@@ -71,7 +77,7 @@ class Late(Held):
     async def act(self) -> None:
         """Let it act, and wait until it has."""
         async with asyncio.timeout(WITHIN):
-            await self.arrived.wait()
+            await arrived(self)
             self.gate.set()
             await self.finished.wait()
 

@@ -26,6 +26,7 @@ from tests.attacks.conftest import (
     UTILITY,
     Attack,
     Handle,
+    arrived,
     attack,
     beside_the_member,
     newer_etcd,
@@ -252,7 +253,7 @@ async def test_a_second_member_that_dies_after_the_removal_is_waited_for(tmp_pat
         scene.on_the_wire(Rule(on(path=f"{UTILITY}/exec.*flock"), wipe))
         await scene.destroy()
         handle = await scene.start()
-        await wipe.arrived.wait()
+        await arrived(wipe)
         await scene.lab.signal_member(FOLLOWER, "stop")
         wipe.release()
         await scene.reach(handle, "add_member")

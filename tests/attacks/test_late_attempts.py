@@ -22,7 +22,7 @@ from tests.robustness.proxy import Held, Rule, answers, on
 pytestmark = [pytest.mark.needs("namespaces", "etcd-3.5"), pytest.mark.timeout(600)]
 
 REMOVAL = "exec.*command=member&command=remove"
-EDIT = "statefulsets/kube-etcd$"
+EDIT = r"statefulsets/kube-etcd(\?|$)"
 
 
 async def test_a_removal_that_comes_after_the_new_member_joined_removes_nobody(tmp_path: Path) -> None:

@@ -6,7 +6,17 @@ import pytest
 
 from replace_etcd.cluster import PDB, POD
 from replace_etcd.models.result import Outcome
-from tests.attacks.conftest import FAILED, SETTINGS, SURVIVORS, UTILITY, Attack, Handle, attack, until
+from tests.attacks.conftest import (
+    FAILED,
+    SETTINGS,
+    SURVIVORS,
+    UTILITY,
+    Attack,
+    Handle,
+    arrived,
+    attack,
+    until,
+)
 from tests.e2e.conftest import NAMESPACE, replaced
 from tests.robustness.proxy import Held, Rule, on
 
@@ -19,16 +29,16 @@ async def test_temporal_that_is_killed_twice_and_restarted_finds_the_run_going_o
     """Before the removal and after it; the second time the worker is gone with it, as when a machine goes down."""
     mount, wipe = Held(), Held()
     async with attack(tmp_path, database=tmp_path / "temporal.db") as scene:
-        scene.on_the_wire(Rule(on(method="POST", path="/pods$"), mount), Rule(on(path=WIPE), wipe))
+        scene.on_the_wire(Rule(on(method="POST", path=r"/pods(\?|$)"), mount), Rule(on(path=WIPE), wipe))
         await scene.destroy()
         handle = await scene.start()
 
-        await mount.arrived.wait()
+        await arrived(mount)
         await scene.temporal.process.kill()
         mount.release()
         await scene.temporal.process.start()
 
-        await wipe.arrived.wait()
+        await arrived(wipe)
         await scene.temporal.process.kill()
         await scene.worker.kill()
         wipe.release()
