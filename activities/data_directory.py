@@ -36,19 +36,20 @@ cd "$directory"
 [ "$(pwd -P)" = "$directory" ] || exit 24
 aside=.replaced-$5
 guard() {
-  if [ -e member ] && [ -n "$4" ] && [ "$(stat -c %i member)" != "$4" ]; then exit 23; fi
+  if [ -e member ] && [ "$(stat -c %i member)" != "$1" ]; then exit 23; fi
 }
 put_aside() {
   mkdir -p "$aside"
   if [ -e member ]; then mv member "$aside"/; fi
 }
-guard "$@"
+if [ -n "$4" ]; then guard "$4"; fi
 if command -v flock >/dev/null 2>&1 && [ -f member/snap/db ]; then
   exec 9<member/snap/db
   flock -n 9 || exit 22
   put_aside
   exec 9<&-
-else
+else # nothing but the inode tells: a member/ that was not there when it was looked at is not ours to wipe
+  guard "$4"
   put_aside
 fi
 find . -mindepth 1 -maxdepth 1 ! -name lost+found ! -name "$aside" ! -name '.replaced-*' -exec mv -f '{}' "$aside"/ ';'

@@ -22,6 +22,7 @@ from replace_etcd.errors import (
     Conflict,
     LockLost,
     Moved,
+    NotYet,
     OutcomeUnknown,
     RecordGone,
     Unreachable,
@@ -29,6 +30,7 @@ from replace_etcd.errors import (
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import BEFORE_THE_REMOVAL, PAST_THE_REMOVAL, Phase, further
 from replace_etcd.models.record import Record
+from replace_etcd.runs import Chain
 
 LEASE = timedelta(seconds=30)
 # A change is sent only with this much of the lease left: more than the time limit of any one request.
@@ -164,6 +166,7 @@ class Attempt:
         except Moved:
             if self._order.fence.phase in BEFORE_THE_REMOVAL:
                 raise
+        await self._must_go_on()
         with suppress(Conflict):
             manifest = new_record(self._tools, self._order)
             try:
@@ -175,6 +178,18 @@ class Attempt:
                     raise _NamespaceIsGone from error
                 raise
         return await self.read()
+
+    async def _must_go_on(self) -> None:
+        """`LockLost` where our run has ended: the record is gone because it was the last thing to go.
+
+        A worker that was frozen wakes up with an order that another one has long carried out, and so has the rest.
+        """
+        run = Record.from_data(new_record(self._tools, self._order)["data"])
+        chain = await self._tools.runs.state_of(run)
+        if chain is Chain.UNKNOWN:
+            raise NotYet("the record is gone, and Temporal cannot be asked whether this run still goes on")
+        if chain is not Chain.RUNNING:
+            raise LockLost("the record is gone, and this run has ended")
 
     async def _write(self, config_map: Object, record: Record, until: datetime | None = None) -> None:
         now = datetime.now(UTC)

@@ -13,7 +13,7 @@ from lab.control_plane import ControlPlane
 from lab.control_plane.real import RealControlPlane
 from lab.etcd_gateway import EtcdGateway
 from lab.faults import Faults
-from lab.fixture.names import NAMESPACE, NODE_LABELS, NODES, REPLICAS
+from lab.fixture.names import NAMESPACE, NODE_LABELS, nodes, replicas
 from lab.history import History
 from lab.kube_client import KubeClient
 from lab.models import Fault, Judgement, LabReport, LabStatus, ObjectsView
@@ -25,6 +25,7 @@ from lab.pki import AdminPki, EtcdPki
 from lab.workload import PREFIX, Workload
 
 API_PORT = 6443
+COUNT = {3: "three", 5: "five"}
 
 
 class AdminCluster:
@@ -36,9 +37,10 @@ class AdminCluster:
         self.options = options
         self.data = data
         self.pki = AdminPki(data / "pki")
-        self.nodes = Nodes(NODES, NODE_LABELS, Folders(data, etcd_folder(options.etcd)))
+        self.replicas = replicas(options.members)
+        self.nodes = Nodes(nodes(options.members), NODE_LABELS, Folders(data, etcd_folder(options.etcd)))
         self.control_plane = control_plane(options, data / "control-plane", self.pki)
-        self._etcd_pki = EtcdPki(certificates, REPLICAS)
+        self._etcd_pki = EtcdPki(certificates, self.replicas)
         self._progress = progress
         self._stack = AsyncExitStack()
         self._before: ObjectsView | None = None
@@ -56,9 +58,9 @@ class AdminCluster:
         )
         self.gateway = EtcdGateway(self._etcd_pki, self._address)
         self._stack.push_async_callback(self.gateway.close)
-        self.workload = Workload(self.gateway)
+        self.workload = Workload(self.gateway, self.replicas)
         self.faults = Faults(self.nodes, self.data, self.client)
-        self.history = History(self.client)
+        self.history = History(self.client, self.replicas)
         self._stack.push_async_callback(self.nodes.stop)  # also for a start that is broken off in the middle
         await self._populate(flags)
         await self._grow()
@@ -77,13 +79,17 @@ class AdminCluster:
         await asyncio.gather(
             self.nodes.start(self.client, self.pki),
             fixture.apply(
-                self.client, certificates=certificates, pod_management=management, etcd_flags=flags
+                self.client,
+                certificates=certificates,
+                pod_management=management,
+                etcd_flags=flags,
+                members=len(self.replicas),
             ),
         )
-        self._progress("three nodes are registered, the user cluster is starting")
-        await observe.until_whole(self.client)
-        await observe.until_healthy(self.gateway)
-        self._progress("three etcd members are healthy")
+        self._progress(f"{COUNT[len(self.replicas)]} nodes are registered, the user cluster is starting")
+        await observe.until_whole(self.client, len(self.replicas))
+        await observe.until_healthy(self.gateway, self.replicas)
+        self._progress(f"{COUNT[len(self.replicas)]} etcd members are healthy")
 
     async def _grow(self) -> None:
         if self.options.database_size:
@@ -107,9 +113,9 @@ class AdminCluster:
 
     async def destroy(self, replica: str, fault: Fault) -> str:
         """Break a member, or the leader whoever it is; return its name."""
-        name = (await observe.etcd(self.gateway)).leader if replica == "leader" else replica
-        if name not in REPLICAS:
-            raise LookupError(f"there is no replica {name}; there are {', '.join(REPLICAS)} and leader")
+        name = (await observe.etcd(self.gateway, self.replicas)).leader if replica == "leader" else replica
+        if name not in self.replicas:
+            raise LookupError(f"there is no replica {name}; there are {', '.join(self.replicas)} and leader")
         await self.faults.destroy(name, fault)
         self.failed, self.fault = name, fault
         return name
@@ -117,7 +123,9 @@ class AdminCluster:
     async def status(self) -> LabStatus:
         """The lab at a glance."""
         etcd, pods, nodes = await asyncio.gather(
-            observe.etcd(self.gateway), observe.pods(self.client), observe.ready_nodes(self.client)
+            observe.etcd(self.gateway, self.replicas),
+            observe.pods(self.client),
+            observe.ready_nodes(self.client),
         )
         return LabStatus(
             kubernetes=self.control_plane.version,
@@ -136,7 +144,7 @@ class AdminCluster:
         """The judgement; writers should have been stopped, or what they write meanwhile is not judged."""
         assert self._before is not None  # noqa: S101 - the lab has started
         after = await observe.objects(self.client)
-        etcd = await observe.etcd(self.gateway)
+        etcd = await observe.etcd(self.gateway, self.replicas)
         return LabReport(
             kubernetes=self.control_plane.version,
             etcd=etcd.version,
@@ -155,12 +163,12 @@ class AdminCluster:
         acknowledged = set(self.workload.ledger.acknowledged)
         revision = self.workload.ledger.revision
         read = await asyncio.gather(
-            *(observe.caught_up_keys(self.gateway, name, PREFIX, revision) for name in REPLICAS)
+            *(observe.caught_up_keys(self.gateway, name, PREFIX, revision) for name in self.replicas)
         )
         return judge.judge(
             acknowledged=acknowledged,
-            read={name: keys for name, keys in zip(REPLICAS, read, strict=True) if keys is not None},
-            unread=[name for name, keys in zip(REPLICAS, read, strict=True) if keys is None],
+            read={name: keys for name, keys in zip(self.replicas, read, strict=True) if keys is not None},
+            unread=[name for name, keys in zip(self.replicas, read, strict=True) if keys is None],
             sightings=self.history.sightings,
             presences=self.history.presences,
             failed=self.failed,

@@ -6,12 +6,12 @@ The judge asks afterwards; what came and went in between would be missed by look
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 import aiohttp
 
-from lab.fixture.names import DISRUPTION_BUDGET, NAMESPACE, REPLICAS
+from lab.fixture.names import DISRUPTION_BUDGET, NAMESPACE
 from lab.judge import Presence, Sighting
 from lab.kube_client import ApiError, Json, KubeClient, path_of
 from lab.nodes.tasks import cancelled
@@ -27,8 +27,9 @@ def restart_count(pod: Json) -> int:
 class History:
     """Two watches; it starts when the lab is whole and goes on until its end."""
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, replicas: Collection[str]) -> None:
         self._client = client
+        self._replicas = replicas
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = asyncio.get_running_loop().time
         self.sightings: list[Sighting] = []
@@ -55,10 +56,10 @@ class History:
             await asyncio.sleep(RETRY)
 
     def _pod(self, kind: str, pod: Json) -> None:
-        if pod["metadata"]["name"] in REPLICAS:
+        if pod["metadata"]["name"] in self._replicas:
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             seen = Sighting(name, uid, restart_count(pod), deleted=kind == "DELETED")
-            if seen not in self.sightings[-len(REPLICAS) :]:
+            if seen not in self.sightings[-len(self._replicas) :]:
                 self.sightings.append(seen)
 
     def _budget(self, kind: str, budget: Json) -> None:

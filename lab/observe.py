@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lab.etcd_gateway import EtcdGateway, NotSent, Refused, Unreachable
-from lab.fixture.names import CONTAINER, DISRUPTION_BUDGET, NAMESPACE, REPLICAS, STATEFUL_SET
+from lab.fixture.names import CONTAINER, DISRUPTION_BUDGET, NAMESPACE, STATEFUL_SET
 from lab.history import restart_count
 from lab.kube_client import Json, KubeClient
 from lab.models import Member, ObjectsView, PodView
@@ -18,8 +18,8 @@ from lab.models import Member, ObjectsView, PodView
 ANSWER_WITHIN, CATCH_UP_WITHIN = 2.0, 15.0
 FLAG = "--initial-cluster-state="
 POLL = 0.05
-PODS = 10
-"""etcd, API servers and DaemonSet pods, three of each, and one pod of another user cluster."""
+API_SERVERS, OTHERS = 3, 1
+"""Beside etcd and a DaemonSet, both with a pod for each member: API servers, and a pod of another user cluster."""
 NO_ANSWER = (NotSent, Refused, Unreachable)
 
 
@@ -37,22 +37,23 @@ def is_ready(item: Json) -> bool:
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
-async def until_whole(client: KubeClient) -> None:
+async def until_whole(client: KubeClient, members: int) -> None:
     """Until every pod is Ready and the PodDisruptionBudgets have counted them."""
-    await until(lambda: _whole(client))
+    await until(lambda: _whole(client, members))
 
 
-async def _whole(client: KubeClient) -> bool:
+async def _whole(client: KubeClient, members: int) -> bool:
     found = await client.list("pods")
-    if len(found) < PODS or not all(is_ready(pod) for pod in found):
+    if len(found) < 2 * members + API_SERVERS + OTHERS or not all(is_ready(pod) for pod in found):
         return False
     budgets = await client.list("poddisruptionbudgets", NAMESPACE)
-    return all(budget.get("status", {}).get("currentHealthy") == len(REPLICAS) for budget in budgets)
+    counted = {b["metadata"]["name"]: b.get("status", {}).get("currentHealthy") for b in budgets}
+    return all(n == (members if name == DISRUPTION_BUDGET else API_SERVERS) for name, n in counted.items())
 
 
-async def until_healthy(gateway: EtcdGateway) -> None:
+async def until_healthy(gateway: EtcdGateway, replicas: Sequence[str]) -> None:
     """Until every member has a leader."""
-    for replica in REPLICAS:
+    for replica in replicas:
         await until(partial(_has_leader, gateway, replica))
 
 
@@ -77,10 +78,10 @@ class EtcdView:
     members: list[Member]
 
 
-async def etcd(gateway: EtcdGateway) -> EtcdView:
+async def etcd(gateway: EtcdGateway, replicas: Sequence[str]) -> EtcdView:
     """Ask every member for its status, and one that answers for the member list."""
-    answers = await asyncio.gather(*(_or_none(gateway.status(name)) for name in REPLICAS))
-    found = {name: answer for name, answer in zip(REPLICAS, answers, strict=True) if answer}
+    answers = await asyncio.gather(*(_or_none(gateway.status(name)) for name in replicas))
+    found = {name: answer for name, answer in zip(replicas, answers, strict=True) if answer}
     leaders = [
         name for name, answer in found.items() if answer.get("leader") == answer["header"]["member_id"]
     ]

@@ -32,4 +32,11 @@ class LabOptions(BaseModel):
         None, description="folder of the control plane's binaries; none: KUBEBUILDER_ASSETS"
     )
     pod_management: Literal["OrderedReady", "Parallel"] = "OrderedReady"
+    members: Literal[3, 5] = 3
     database_size: Annotated[int, BeforeValidator(parse_size)] = Field(0, ge=0, description="bytes, or 250MB")
+    disk_size: Annotated[int | None, BeforeValidator(parse_size)] = Field(
+        None, gt=0, description="each member's disk is a file system of this size; none: as large as the lab"
+    )
+    ephemeral_storage: Annotated[int | None, BeforeValidator(parse_size)] = Field(
+        None, gt=0, description="what all emptyDirs share is of this size; none: as large as the lab"
+    )

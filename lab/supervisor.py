@@ -22,6 +22,7 @@ from lab.admin_cluster import API_PORT, AdminCluster
 from lab.binaries import MissingBinary
 from lab.control import ControlApi
 from lab.control_plane import ControlPlaneFailed
+from lab.fixture.names import disk_of, node_of, replicas
 from lab.kubeconfig import write_kubeconfig
 from lab.layout import Layout
 from lab.nodes.commands import CommandFailed
@@ -116,6 +117,17 @@ class Supervisor:
             os.write(self._handed.report, json.dumps(message).encode() + b"\n")
 
 
+def small_file_systems(options: LabOptions, data: Path) -> dict[Path, int]:
+    """What can run full by itself, with its size."""
+    found: dict[Path, int] = {}
+    if options.ephemeral_storage:
+        found[data / "pods"] = options.ephemeral_storage
+    if options.disk_size:
+        for replica in replicas(options.members):
+            found[data / "nodes" / node_of(replica) / disk_of(replica).lstrip("/")] = options.disk_size
+    return found
+
+
 def main() -> int:
     """Mount the lab's own tmpfs, run, and remove what the lab left in the directory."""
     handed = Handed.from_arguments(sys.argv[1:])
@@ -124,6 +136,9 @@ def main() -> int:
     become_subreaper()
     layout.data.mkdir()
     mount("lab", str(layout.data), "tmpfs", 0, "mode=755,size=80%")
+    for directory, size in small_file_systems(handed.options, layout.data).items():
+        directory.mkdir(parents=True)
+        mount("lab", str(directory), "tmpfs", 0, f"mode=755,size={size}")
     try:
         return asyncio.run(Supervisor(handed).run())
     finally:

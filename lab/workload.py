@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import datetime
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab.etcd_gateway import EtcdGateway, NotSent, Refused, Unreachable
-from lab.fixture.names import REPLICAS
 from lab.models import TrafficReport
 
 PREFIX = "lab/write/"
@@ -57,8 +56,11 @@ class Ledger:
 class Workload:
     """One continuous writer or several, and the filling of the database before they start."""
 
-    def __init__(self, gateway: EtcdGateway, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, gateway: EtcdGateway, replicas: Sequence[str], clock: Callable[[], float] | None = None
+    ) -> None:
         self._gateway = gateway
+        self._replicas = tuple(replicas)
         self._clock = clock or asyncio.get_running_loop().time
         self._writers: list[asyncio.Task[None]] = []
         self._numbers = itertools.count()
@@ -101,7 +103,8 @@ class Workload:
         )
 
     async def _write_on(self, number: int) -> None:
-        members = itertools.cycle(REPLICAS[number % len(REPLICAS) :] + REPLICAS[: number % len(REPLICAS)])
+        first = number % len(self._replicas)
+        members = itertools.cycle(self._replicas[first:] + self._replicas[:first])
         while True:
             began = self._clock()
             await self._write(next(members))
@@ -123,7 +126,7 @@ class Workload:
     async def fill(self, size: int) -> None:
         """Grow the database to about this size, as an old cluster's is."""
         chunks: Iterator[int] = iter(range(size // FILL_CHUNK))
-        await asyncio.gather(*(self._fill(chunks, member) for member in (REPLICAS * 2)[:FILL_AT_ONCE]))
+        await asyncio.gather(*(self._fill(chunks, member) for member in (self._replicas * 2)[:FILL_AT_ONCE]))
 
     async def _fill(self, chunks: Iterator[int], member: str) -> None:
         value = "x" * (FILL_CHUNK - 64)

@@ -22,7 +22,7 @@ class UnknownPod(Exception):
 
 
 class Nodes:
-    """Three kubelets and what they share; the supervisor, the faults and the workload look pods up here."""
+    """The kubelets and what they share; the supervisor, the faults and the workload look pods up here."""
 
     def __init__(self, names: Iterable[str], labels: dict[str, str], folders: Folders) -> None:
         self._names = tuple(names)

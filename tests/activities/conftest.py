@@ -63,6 +63,7 @@ class Bench:
         self.runs = ScriptedRuns()
         self.tools = Toolbox(cluster, SETTINGS, IDENTITY, self.runs)
         self.run_id = uuid.uuid4().hex
+        self.runs.states[self.run_id] = Chain.RUNNING
         self.generation = 0
 
     def order(self, kind: type[O], phase: Phase = Phase.PROTECTING, **fields: Any) -> O:

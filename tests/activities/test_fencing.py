@@ -12,12 +12,13 @@ from activities.node import NodeActivities
 from activities.replacement_record import RecordActivities
 from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import CONFIG_MAP, NODE, Object
-from replace_etcd.errors import LockLost, Moved
+from replace_etcd.errors import LockLost, Moved, NotYet
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup
 from replace_etcd.models.record import TAKEN_BY_HAND, Record
 from replace_etcd.models.result import Outcome
+from replace_etcd.runs import Chain
 from tests.activities.conftest import SETTINGS, Bench, now
 
 
@@ -213,6 +214,21 @@ async def test_a_compensation_writes_the_record_again_where_it_is_gone(bench: Be
     metadata = config_map["metadata"]
     await bench.cluster.delete(CONFIG_MAP, metadata["name"], metadata["namespace"], uid=metadata["uid"])
     await bench.run(node.uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
+    assert not await is_cordoned(bench)
+
+
+@pytest.mark.parametrize(
+    ("chain", "refusal"),
+    [(Chain.CLOSED, LockLost), (Chain.SUCCEEDED_BY, LockLost), (Chain.UNKNOWN, NotYet)],
+)
+async def test_a_record_that_went_last_is_not_written_again(
+    bench: Bench, chain: Chain, refusal: type[Exception]
+) -> None:
+    """A frozen worker wakes up when its run has ended: no record and no cordon come back."""
+    bench.runs.states[bench.run_id] = chain
+    with pytest.raises(refusal):
+        await bench.run(NodeActivities(bench.tools).cordon_node, bench.order(Order, Phase.CLEANING))
+    assert await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster) is None
     assert not await is_cordoned(bench)
 
 

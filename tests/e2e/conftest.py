@@ -99,12 +99,12 @@ def as_before(report: LabReport) -> None:
     assert report.nodes_restored, report.after
 
 
-def replaced(result: ReplacementResult, report: LabReport) -> None:
+def replaced(result: ReplacementResult, report: LabReport, members: int = 3) -> None:
     """The promise, whole."""
     assert result.outcome == "replaced", result.reason
     nothing_lost(report)
     as_before(report)
-    assert len(report.members) == 3
+    assert len(report.members) == members
     assert all(member.started and member.healthy and not member.learner for member in report.members)
     assert report.judgement.unread_members == []
     assert result.old_member_id not in {member.id for member in report.members}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lab.etcd_gateway import NotSent, Unreachable
+from lab.fixture.names import REPLICAS
 from lab.workload import Ledger, Workload
 from tests.lab.nodes.waiting import until
 
@@ -60,7 +61,7 @@ def test_the_time_between_two_rounds_of_writing_is_no_gap() -> None:
 
 async def test_every_write_has_a_key_of_its_own_and_members_take_turns() -> None:
     etcd = gateway(lambda _: 1)
-    workload = Workload(etcd)
+    workload = Workload(etcd, REPLICAS)
     workload.start(writers=2)
 
     async def enough() -> bool:
@@ -84,7 +85,7 @@ async def test_a_write_that_was_never_sent_is_told_from_one_of_unknown_outcome()
             raise error
         return 5
 
-    workload = Workload(gateway(answer))
+    workload = Workload(gateway(answer), REPLICAS)
     workload.start()
 
     async def all_kinds() -> bool:
