@@ -40,6 +40,8 @@ class TemporalServer:
     address: str
     ui: str
     http: str
+    process: Component
+    """For faults: killed and started again it has the same ports, and with a database the same histories."""
 
 
 @asynccontextmanager
@@ -73,7 +75,9 @@ async def _on_free_ports(directory: Path, database: Path | None) -> AsyncIterato
     await component.start()
     try:
         await _until_it_answers(component, f"127.0.0.1:{port}", mark)
-        yield TemporalServer(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{http}")
+        yield TemporalServer(
+            f"127.0.0.1:{port}", f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{http}", component
+        )
     finally:
         await (
             component.kill() if database is None else component.stop()
