@@ -54,6 +54,11 @@ class Component:
         """Whether the process was started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended (a signal as a negative number); None while it runs, or where it never started."""
+        return self._process.returncode if self._process is not None else None
+
     async def start(self) -> None:
         """Start it, unless it runs; the log is appended to."""
         if self.running:

@@ -1,0 +1,372 @@
+"""Plays a story: one replacement of one user cluster, with the faults of its cells, and the judge's word at its end.
+
+Faults on the wire are rules of the proxy. A cancel, a termination and a reset come while a request of the activity
+is held, so that they meet it in the middle; the request is let go afterwards and acts late. Whatever ends a
+replacement, it is started again until it comes to an end of its own (`go_on`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.service import RPCError
+
+from replace_etcd.models.restoring import WORKFLOW_TYPE
+from replace_etcd.models.result import Outcome, ReplacementResult
+from tests.robustness.cells import Cell, Fault, Story, Way
+from tests.robustness.judge import Look, judge
+from tests.robustness.judge import Story as Seen
+from tests.robustness.killer import Killer
+from tests.robustness.proxy import (
+    Call,
+    Held,
+    Passage,
+    Rule,
+    answers,
+    drop_in_the_middle,
+    lose_the_answer,
+    on,
+    reset,
+)
+from tests.robustness.stage import Handle, Patient, Stage, start
+from tests.robustness.user_cluster import FAILED
+
+END_WITHIN = 400.0
+CALM_WITHIN = 30.0
+POLL = 0.3
+RETRIES = 4
+A_WHILE = 3
+"""So many requests meet an error, one after the other."""
+FOR_A_WHILE = {
+    Fault.HTTP_500: answers(500),
+    Fault.HTTP_409: answers(409),
+    Fault.HTTP_403: answers(403),
+    Fault.HTTP_429: answers(429, retry_after=1),
+    Fault.CONNECTION_RESET: reset,
+}
+ONCE = {Fault.FAILS: answers(500), Fault.LOST: lose_the_answer}
+REJOIN = {"limits": {"rejoin": "PT3S"}}
+
+
+@dataclass
+class Verdict:
+    """How a story ended."""
+
+    story: Story
+    outcome: str = "did not end"
+    reason: str = ""
+    wrong: list[str] = field(default_factory=list)
+    reached: set[Cell] = field(default_factory=set)
+    calls: list[Call] = field(default_factory=list)
+
+
+class Play:
+    """One story while it is played."""
+
+    def __init__(self, stage: Stage, story: Story, namespace: str, queue: str, killer: Killer | None) -> None:
+        self.verdict = Verdict(story)
+        self._stage = stage
+        self._story = story
+        self._namespace = namespace
+        self._queue = queue
+        self._killer = killer
+        self._held: list[Held] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._handle: Handle
+        self._patient: Patient
+        self._before: Look
+        self._started_anew = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._at_the_end: list[Cell] = []
+
+    async def run(self, pod_management: str) -> Verdict:
+        """Play it, and judge."""
+        alarm = self._story.way is Way.ALARMED
+        self._patient = await self._stage.user_cluster(self._namespace, pod_management, alarm=alarm)
+        if self._story.way is Way.HELD:
+            await self._patient.keep_from_rejoining()
+        self._before = await self._patient.look()
+        self._stage.proxy.rules[self._namespace] = [self._note(), *self._rules(), *self._led_astray()]
+        self._tasks.append(asyncio.create_task(self._answer_holds()))
+        if self._killer is not None:
+            self._killer.join(self)
+        self._handle = await self.go_on()
+        try:
+            async with asyncio.timeout(END_WITHIN):
+                outcome = await self._end()
+        except TimeoutError:
+            self.verdict.wrong = [f"it did not end: {self._state()}"]
+            return self.verdict
+        finally:
+            await self._stop()
+        self.verdict.outcome = outcome.value
+        self.verdict.wrong += await self._judged(outcome)
+        await self._patient.let_rejoin()
+        return self.verdict
+
+    async def go_on(self) -> Handle:
+        """Start the replacement, or start it again after it was ended from outside: it resumes."""
+        fields: dict[str, Any] = REJOIN if self._story.way is Way.HELD else {}
+        return await start(
+            self._stage, "ReplaceEtcdReplica", "replace-etcd", self._namespace, self._queue, **fields
+        )
+
+    # The faults
+
+    def _note(self) -> Rule:
+        """See every request."""
+
+        def matches(call: Call) -> bool:
+            self.verdict.calls.append(call)
+            return False
+
+        return Rule(matches, reset)
+
+    def _led_astray(self) -> list[Rule]:
+        """What leads a replacement off the good way, and asks what to do where it holds."""
+
+        async def asked(passage: Passage) -> web.StreamResponse:
+            self._asked.set()
+            return await passage.through()
+
+        rules = [Rule(on("note_hold"), asked, times=None)]
+        if self._story.way is Way.BACK:
+            rules.append(Rule(on("remove_member", path="/configmaps"), answers(403), times=None))
+        return rules
+
+    def _rules(self) -> list[Rule]:
+        return [rule for cell in self._story.cells for rule in self._rules_of(cell)]
+
+    def _rules_of(self, cell: Cell) -> list[Rule]:
+        row, fault = cell.row, cell.fault
+        if fault in FOR_A_WHILE:
+            return [self._rule(cell, on(row.activity), FOR_A_WHILE[fault], A_WHILE)]
+        if fault is Fault.DROPPED:
+            return [self._rule(cell, row.is_command, drop_in_the_middle)]
+        if fault in ONCE:
+            return [self._rule(cell, row.is_effect, ONCE[fault])]
+        if fault is Fault.TWIN:
+            return self._twin(cell)
+        return [self._killed(cell)] if fault is Fault.KILLED else self._in_the_middle(cell)
+
+    def _rule(self, cell: Cell, matches: Callable[[Call], bool], act: Any, times: int | None = 1) -> Rule:
+        async def reached(passage: Passage) -> web.StreamResponse:
+            self.verdict.reached.add(cell)
+            response: web.StreamResponse = await act(passage)
+            return response
+
+        return Rule(matches, reached, times)
+
+    def _twin(self, cell: Cell) -> list[Rule]:
+        """The first attempt's request is on its way until the activity is over; then it acts."""
+        held = self._hold()
+
+        async def let_go(passage: Passage) -> web.StreamResponse:
+            held.release()
+            return await passage.through()
+
+        return [self._rule(cell, cell.row.is_effect, held), Rule(self._later(cell), let_go)]
+
+    def _killed(self, cell: Cell) -> Rule:
+        """Every attempt is held until the worker is killed; what was under way acts all the same."""
+        killer = self._killer
+        assert killer is not None
+
+        async def until_killed(passage: Passage) -> web.StreamResponse:
+            if cell in self.verdict.reached:
+                return await passage.through()
+            await killer.kill(self, cell)
+            self.verdict.reached.add(cell)
+            with suppress(ConnectionError):
+                await passage.to_the_end()
+            return passage.drop()
+
+        return Rule(cell.row.is_effect, until_killed, times=None)
+
+    def _in_the_middle(self, cell: Cell) -> list[Rule]:
+        """What is done to the workflow while a request of the activity, or of the next one, is held."""
+        done: dict[Fault, Callable[[Cell, Held], Awaitable[bool]]] = {
+            Fault.CANCELLED: self._cancel,
+            Fault.TERMINATED: self._terminate,
+            Fault.TERMINATED_AFTER: self._terminate,
+            Fault.JANITOR: self._leave_it_to_the_janitor,
+            Fault.RESET: self._reset,
+        }
+        afterwards = cell.fault in (Fault.TERMINATED_AFTER, Fault.RESET)
+        if afterwards and cell.row.is_last:
+            self._at_the_end.append(cell)
+            return []
+        held = self._hold()
+
+        async def act() -> None:
+            await held.arrived.wait()
+            if await done[cell.fault](cell, held):
+                self.verdict.reached.add(cell)
+            held.release()
+
+        self._tasks.append(asyncio.create_task(act()))
+        return [Rule(self._later(cell) if afterwards else cell.row.is_effect, held)]
+
+    def _hold(self) -> Held:
+        held = Held()
+        self._held.append(held)
+        return held
+
+    def _later(self, cell: Cell) -> Callable[[Call], bool]:
+        """Match what comes after an activity."""
+        begun = False
+
+        def matches(call: Call) -> bool:
+            nonlocal begun
+            if call.activity == cell.row.activity:
+                begun = begun or cell.row.is_effect(call)
+                return False
+            return begun and bool(call.namespace) and call.activity != "stand_guard"
+
+        return matches
+
+    async def _cancel(self, cell: Cell, held: Held) -> bool:
+        await self._handle.cancel()
+        return True
+
+    async def _terminate(self, cell: Cell, held: Held) -> bool:
+        await self._handle.terminate(cell.name)
+        self._handle = await self.go_on()
+        self._started_anew.set()
+        return True
+
+    async def _leave_it_to_the_janitor(self, cell: Cell, held: Held) -> bool:
+        """The janitor puts back, or to rest, what the end of the run has left; then somebody starts it again."""
+        await self._handle.terminate(cell.name)
+        held.release()
+        janitor = await start(self._stage, WORKFLOW_TYPE, "restore-etcd", self._namespace, self._queue)
+        await janitor.result()
+        self.verdict.wrong += [
+            f"after the janitor: {said}" for said in await self._judged(Outcome.INTERRUPTED)
+        ]
+        self._handle = await self.go_on()
+        self._started_anew.set()
+        return True
+
+    async def _reset(self, cell: Cell, held: Held | None = None) -> bool:
+        """Back to before the activity was scheduled; a run that resumed may have had nothing to do with it."""
+        point, run_id = 0, self._handle.run_id or self._handle.result_run_id or ""
+        async for event in self._handle.fetch_history_events():
+            scheduled = event.activity_task_scheduled_event_attributes
+            if scheduled.activity_type.name == cell.row.activity:
+                point = scheduled.workflow_task_completed_event_id
+        if not point:
+            return False
+        request = ResetWorkflowExecutionRequest(
+            namespace=self._stage.temporal.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=self._handle.id, run_id=run_id),
+            reason=cell.name,
+            workflow_task_finish_event_id=point,
+            request_id=uuid.uuid4().hex,
+        )
+        answer = await self._stage.temporal.workflow_service.reset_workflow_execution(request)
+        self._handle = self._stage.temporal.get_workflow_handle(
+            self._handle.id, run_id=answer.run_id, result_type=ReplacementResult
+        )
+        self._started_anew.set()
+        return True
+
+    # The end
+
+    async def _end(self) -> Outcome:
+        while True:
+            outcome, self.verdict.reason = await _ending(self._handle)
+            if outcome is None:  # ended from outside: by us
+                await self._started_anew.wait()
+                self._started_anew.clear()
+            elif self._at_the_end:
+                cell = self._at_the_end.pop()
+                if await self._reset(cell):
+                    self.verdict.reached.add(cell)
+                self._started_anew.clear()
+            else:
+                return outcome
+
+    async def _answer_holds(self) -> None:
+        """Say `retry` where it holds, `abandon` where that was what the story led to."""
+        for number in range(1, 100):
+            await self._asked.wait()
+            self._asked.clear()
+            give_up = self._story.way is Way.HELD or number > RETRIES
+            said = {"choice": "abandon" if give_up else "retry", "by": "the director"}
+            accepted = False
+            while not accepted:
+                with suppress(WorkflowUpdateFailedError, RPCError, TimeoutError):
+                    await asyncio.wait_for(self._handle.execute_update("resolve", said), 5)
+                    accepted = True
+                await asyncio.sleep(POLL)
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for held in self._held:
+            held.release()  # the latest that a request can act
+        if self._killer is not None:
+            self._killer.leave(self)
+
+    def _state(self) -> str:
+        last = self.verdict.calls[-1].activity if self.verdict.calls else "nothing"
+        missed = [cell.name for cell in self._story.cells if cell not in self.verdict.reached]
+        return f"last seen in {last}; not reached: {', '.join(missed) or 'none'}"
+
+    async def _judged(self, outcome: Outcome) -> list[str]:
+        """What is wrong once everything has come to rest."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + CALM_WITHIN
+        while True:
+            wrong = judge(await self._seen(outcome))
+            if not wrong or clock() > until:
+                return wrong
+            await asyncio.sleep(POLL)
+
+    async def _seen(self, outcome: Outcome) -> Seen:
+        after = await self._patient.look()
+        pinned = next(member.id for member in self._before.members if member.name == FAILED)
+        if outcome is Outcome.REFUSED and all(member.id != pinned for member in after.members):
+            outcome = Outcome.REPLACED  # nothing was left to do: all of a replacement's promises hold
+        if outcome is Outcome.INTERRUPTED and after.recorded is None:
+            outcome = Outcome.ROLLED_BACK if not self._patient.removed else Outcome.REPLACED
+        acknowledged, read = await self._patient.writes()
+        return Seen(
+            failed=FAILED,
+            pinned=pinned,
+            before=self._before,
+            after=after,
+            outcome=outcome,
+            removed=tuple(self._patient.removed),
+            sightings=tuple(self._patient.sightings),
+            acknowledged=acknowledged,
+            read=read,
+        )
+
+
+async def _ending(handle: Handle) -> tuple[Outcome | None, str]:
+    """How a run ended and why; no outcome where it was ended from outside."""
+    try:
+        result = await handle.result()
+    except WorkflowFailureError as failure:
+        cause = failure.cause
+        if isinstance(cause, TerminatedError):
+            return None, ""
+        if isinstance(cause, CancelledError):
+            return Outcome.CANCELLED, ""
+        if not isinstance(cause, ApplicationError) or not cause.details:
+            raise
+        result = ReplacementResult.model_validate(cause.details[0])
+    return result.outcome, result.reason

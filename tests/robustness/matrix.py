@@ -1,0 +1,158 @@
+"""The whole table: record the ways, pack the cells into stories, play them side by side, and say which is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.temporal_server import TemporalServer
+from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Fault, Row, Story, Way, pack, rows
+from tests.robustness.director import Play, Verdict
+from tests.robustness.killer import Killer
+from tests.robustness.proxy import Call, Proxy
+from tests.robustness.room import a_room, worker
+from tests.robustness.stage import Stage
+
+STEADY, KILLED = "steady", "killed"
+POLICIES = ("OrderedReady", "Parallel")
+Report = Callable[[Cell, str], None]
+CLEAN = "clean"
+ENDS = {
+    Way.FORWARD: "replaced",
+    Way.ALARMED: "replaced",
+    Way.BACK: "rolled_back",
+    Way.HELD: "left_incomplete",
+}
+
+
+@dataclass
+class Result:
+    """What every cell came to: `clean`, or what is wrong."""
+
+    verdicts: dict[Cell, str] = field(default_factory=dict)
+    apart: list[str] = field(default_factory=list)
+    """Stories that were wrong as a whole, and were taken apart."""
+    stories: int = 0
+    kills: int = 0
+
+    @property
+    def wrong(self) -> list[str]:
+        """The cells that are not clean."""
+        return [f"{cell.name}: {said}" for cell, said in self.verdicts.items() if said != CLEAN]
+
+
+class Matrix:
+    """A stage with two workers: one that lives, one that is killed."""
+
+    def __init__(
+        self, stage: Stage, killer: Killer, at_once: int = 1, names: Callable[[int], str] = "uc-{:03d}".format
+    ) -> None:
+        self.result = Result()
+        self._stage = stage
+        self._killer = killer
+        self._at_once = asyncio.Semaphore(at_once)
+        self._names = names
+        self._numbers = itertools.count()
+
+    async def rows(self, ways: Sequence[Way] = tuple(Way)) -> list[Row]:
+        """The activities of each way, from a run of each without any fault."""
+        runs = await asyncio.gather(*(self.play_story(Story(way, ())) for way in ways))
+        for run in runs:
+            if run.wrong or run.outcome != ENDS[run.story.way]:
+                raise AssertionError(
+                    f"{run.story.way} without any fault: {run.outcome}: {run.reason} {run.wrong}"
+                )
+        calls: dict[Way, list[Call]] = {way: [] for way in Way} | {run.story.way: run.calls for run in runs}
+        forward = rows(Way.FORWARD, calls[Way.FORWARD])
+        return [
+            *forward,
+            *rows(Way.ALARMED, calls[Way.ALARMED], skip=forward),
+            *rows(Way.BACK, calls[Way.BACK], POINT_OF_NO_RETURN),
+            *rows(Way.HELD, calls[Way.HELD], "promote_member"),
+        ]
+
+    async def play(self, wanted: Sequence[Cell], report: Report = lambda *_: None) -> Result:
+        """Play every cell, the longest stories first."""
+        stories = sorted(pack(wanted), key=lambda story: -len(story.cells))
+        await asyncio.gather(*(self._go_through(story, report) for story in stories))
+        self.result.kills = self._killer.kills
+        return self.result
+
+    async def _go_through(self, story: Story, report: Report) -> None:
+        """Play a story, then what it did not come by; each cell alone where it was wrong."""
+        verdict = await self.play_story(story)
+        left = self._take(verdict, report)
+        apart = bool(verdict.wrong) or not verdict.reached
+        stories = [Story(cell.row.way, (cell,)) for cell in left] if apart else pack(left)
+        await asyncio.gather(*(self._go_through(following, report) for following in stories))
+
+    def _take(self, verdict: Verdict, report: Report) -> list[Cell]:
+        """Note what is settled; returns the cells that are to be played (again)."""
+        story = verdict.story
+        if len(story.cells) == 1:
+            (cell,) = story.cells
+            said = "; ".join(verdict.wrong)
+            if not said and cell not in verdict.reached:
+                said = f"the replacement never came by ({verdict.outcome})"
+            self._settle(cell, f"{verdict.outcome}: {said}" if said else CLEAN, report)
+            return []
+        if verdict.wrong:
+            self.result.apart.append(f"{story.name}: {verdict.outcome}: {'; '.join(verdict.wrong)}")
+            return list(story.cells)
+        for cell in verdict.reached:
+            self._settle(cell, CLEAN, report)
+        return [cell for cell in story.cells if cell not in verdict.reached]
+
+    def _settle(self, cell: Cell, said: str, report: Report) -> None:
+        self.result.verdicts[cell] = said
+        report(cell, said)
+
+    async def play_story(self, story: Story) -> Verdict:
+        """Play one story to its verdict."""
+        async with self._at_once:
+            number = next(self._numbers)
+            self.result.stories += 1
+            killed = any(cell.fault is Fault.KILLED for cell in story.cells)
+            killer = self._killer if killed else None
+            queue = KILLED if killed else STEADY
+            play = Play(self._stage, story, self._names(number), queue, killer)
+            try:
+                return await play.run(POLICIES[number % len(POLICIES)])
+            except (
+                Exception
+            ) as error:  # one that broke must not end the others; it is told with the wrong ones
+                play.verdict.wrong = [repr(error)]
+                return play.verdict
+
+
+@asynccontextmanager
+async def a_matrix(directory: Path, at_once: int) -> AsyncIterator[Matrix]:
+    """A room, its workers, and the killer at work."""
+    async with (
+        a_room(directory) as (room, temporal),
+        two_workers(directory, room.proxy, temporal, hurry=True) as killer,
+    ):
+        yield Matrix(room, killer, at_once)
+        if room.nodes.unknown:
+            raise AssertionError(f"the model has no answer to: {set(room.nodes.unknown)}")
+
+
+@asynccontextmanager
+async def two_workers(
+    directory: Path, proxy: Proxy, temporal: TemporalServer, *, hurry: bool
+) -> AsyncIterator[Killer]:
+    """One that lives, and one that is killed whenever stories ask for it."""
+    steady, killed = (worker(directory, queue, proxy, temporal, hurry=hurry) for queue in (STEADY, KILLED))
+    await asyncio.gather(steady.start(), killed.start())
+    killer = Killer(killed)
+    killing = asyncio.create_task(killer.run())
+    try:
+        yield killer
+    finally:
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
+        await asyncio.gather(steady.kill(), killed.kill())

@@ -1,0 +1,154 @@
+"""Everything that a cell of the quick tier needs, set up once: API server, nodes, proxy, Temporal, workers.
+
+User clusters are made up in it by the dozen; each replacement has one of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from lab.control_plane.simulated import SimulatedControlPlane
+from lab.fixture.names import REPLICAS
+from lab.judge import Sighting
+from lab.kube_client import KubeClient
+from lab.kubeconfig import read_kubeconfig
+from lab.pki import AdminPki, EtcdPki
+from lab.processes import Component
+from lab.temporal_server import TemporalServer, running_temporal
+from tests.robustness import user_cluster
+from tests.robustness.judge import Look
+from tests.robustness.nodes import ModelCluster, ModelNodes, all_ready
+from tests.robustness.proxy import Call, Proxy
+from tests.robustness.user_cluster import FAILED
+
+WITHIN = 180.0
+MADE_AT_ONCE = 4
+POLL = 0.05
+
+
+class ModelPatient:
+    """A user cluster of the room."""
+
+    def __init__(self, client: KubeClient, namespace: str, cluster: ModelCluster) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._cluster = cluster
+
+    @property
+    def removed(self) -> Sequence[str]:
+        return [f"{identity:x}" for identity in self._cluster.etcd.removals]
+
+    @property
+    def sightings(self) -> Sequence[Sighting]:
+        return self._cluster.sightings
+
+    async def look(self) -> Look:
+        on_disk = [name for name in REPLICAS if name in self._cluster.disks]
+        node = user_cluster.node_of(self._namespace, FAILED)
+        return await user_cluster.look(self._client, self._namespace, node, self._cluster.members(), on_disk)
+
+    async def writes(self) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+        return frozenset(self._cluster.acknowledged), self._cluster.read()
+
+    async def keep_from_rejoining(self) -> None:
+        self._cluster.never_rejoins = True
+
+    async def let_rejoin(self) -> None:
+        self._cluster.never_rejoins = False
+
+
+class Room:
+    """The running parts: a stage for many stories at once."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        nodes: ModelNodes,
+        proxy: Proxy,
+        temporal: Client,
+        certificates: dict[str, bytes],
+    ) -> None:
+        self.client = client
+        self.nodes = nodes
+        self.proxy = proxy
+        self.temporal = temporal
+        self._certificates = certificates
+        self._made_at_once = asyncio.Semaphore(MADE_AT_ONCE)
+        proxy.watchers.append(self._somebody_writes)
+
+    async def user_cluster(self, namespace: str, pod_management: str, *, alarm: bool = False) -> ModelPatient:
+        """A whole user cluster whose second member then fails, with an alarm of its own if wished."""
+        async with self._made_at_once:
+            cluster = self.nodes.add(namespace)
+            await user_cluster.create(self.client, namespace, self._certificates, pod_management)
+            await _until(lambda: all_ready(cluster))
+            await user_cluster.until_counted(self.client, namespace, healthy=3)
+            cluster.write()
+            if alarm:
+                cluster.etcd.raise_alarm(FAILED)
+            await self.nodes.destroy(namespace)
+            await user_cluster.until_counted(self.client, namespace, healthy=2)
+        return ModelPatient(self.client, namespace, cluster)
+
+    def _somebody_writes(self, call: Call) -> None:
+        """The traffic: a key with each request of the worker that passes."""
+        if call.namespace in self.nodes.clusters:
+            self.nodes.clusters[call.namespace].write()
+
+
+def worker(directory: Path, queue: str, proxy: Proxy, temporal: TemporalServer, *, hurry: bool) -> Component:
+    """A worker as a process, on a task queue of its own."""
+    snapshots = directory / "snapshots"
+    snapshots.mkdir(exist_ok=True)
+    environment = {
+        "TEMPORAL_ADDRESS": temporal.address,
+        "REPLACE_ETCD_TASK_QUEUE": queue,
+        "REPLACE_ETCD_FAILURE_PROBE_SECONDS": "0",
+        "REPLACE_ETCD_LOG_FORMAT": "json",
+        "REPLACE_ETCD_MAX_CONCURRENT_ACTIVITIES": "500",
+        "REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "0",
+        "REPLACE_ETCD_COMMAND_TIMEOUT_SECONDS": "3",
+        "REPLACE_ETCD_SNAPSHOT_DIR": str(snapshots),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
+    command = [sys.executable, "-m", "tests.robustness.worker_process", proxy.url]
+    command += ["hurry"] if hurry else []
+    return Component(queue, command, directory=directory, environment=environment)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@asynccontextmanager
+async def a_room(directory: Path) -> AsyncIterator[tuple[Room, TemporalServer]]:
+    """Set it up, without a worker."""
+    pki = AdminPki(directory / "pki")
+    certificates = EtcdPki(directory / "etcd-pki", ("kube-etcd-0", "kube-etcd-1", "kube-etcd-2")).files
+    plane = SimulatedControlPlane(directory / "control-plane", pki, node_grace=100_000)
+    await plane.start()
+    try:
+        async with (
+            running_temporal(directory) as temporal,
+            KubeClient.from_kubeconfig(plane.kubeconfig) as client,
+            ModelNodes(client, certificates, directory / "nodes") as nodes,
+            Proxy(read_kubeconfig(plane.kubeconfig), nodes.execute) as proxy,
+        ):
+            connected = await Client.connect(temporal.address, data_converter=pydantic_data_converter)
+            await user_cluster.make_node(client, user_cluster.SHARED_NODE)
+            yield Room(client, nodes, proxy, connected, certificates), temporal
+    finally:
+        await plane.stop()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not holds():  # noqa: ASYNC110 - the nodes announce nothing
+            await asyncio.sleep(POLL)

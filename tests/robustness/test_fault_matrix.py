@@ -1,0 +1,93 @@
+"""The quick tier of the fault matrix: every cell, against the model of etcd that passes the table of real etcd.
+
+The full tier plays the same cells with real etcd: `make test-faults`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import worker
+from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way, cells, pack
+from tests.robustness.matrix import a_matrix
+
+AT_ONCE = 24
+ELSEWHERE = {
+    "delete_pod_of_dead_node": "needs a node that is off: tests/attacks and tests/e2e",
+    "request_cancellation": "asks Temporal, and nothing on the wire",
+    "find_interrupted_replacements": "the janitor is a column of the table, and has tests of its own",
+    "take_over_record": "the janitor is a column of the table, and has tests of its own",
+    "protect_stuck_replacement": "the janitor has tests of its own",
+}
+
+
+def activities() -> set[str]:
+    """Every activity of the product, by the worker's own list."""
+    names = {name: getattr(kind, name) for kind in worker.STEPS for name in dir(kind)}
+    return {name for name, found in names.items() if hasattr(found, "__temporal_activity_definition")}
+
+
+@pytest.mark.timeout(1800)
+async def test_every_cell_of_the_fault_matrix_is_clean(tmp_path: Path, record_property: object) -> None:
+    async with a_matrix(tmp_path, AT_ONCE) as matrix:
+        rows = await matrix.rows()
+        wanted = cells(rows)
+        result = await matrix.play(wanted)
+    print(f"{len(wanted)} cells of {len(rows)} rows in {result.stories} replacements, {result.kills} kills")  # noqa: T201
+    assert {row.activity for row in rows} == activities() - set(ELSEWHERE)
+    assert set(result.verdicts) == set(wanted)
+    assert not result.wrong, "\n".join([*result.wrong, "as parts of:", *result.apart])
+
+
+def row(place: int, way: Way = Way.FORWARD) -> Row:
+    """Ten activities, the first five of which come before the removal; the odd ones run commands."""
+    return Row(
+        way=way,
+        activity=f"step_{place}",
+        place=place,
+        effect=Effect.CHANGE,
+        has_exec=bool(place % 2),
+        has_way_back=way is Way.FORWARD and place < 5,
+        is_last=place == 9,
+    )
+
+
+ROWS = [row(place, way) for way in (Way.FORWARD, Way.BACK) for place in range(10)]
+
+
+def test_every_cell_is_in_one_story() -> None:
+    wanted = cells(ROWS)
+    packed = [cell for story in pack(wanted) for cell in story.cells]
+    assert sorted(cell.name for cell in packed) == sorted(cell.name for cell in wanted)
+
+
+def test_a_story_is_one_way_through_different_activities_in_their_order() -> None:
+    for story in pack(cells(ROWS)):
+        places = [cell.row.place for cell in story.cells]
+        assert places == sorted(set(places)), story.name
+        assert {cell.row.way for cell in story.cells} == {story.way}
+
+
+def test_what_may_end_a_replacement_comes_last_in_its_story() -> None:
+    for story in pack(cells(ROWS)):
+        *others, _ = story.cells
+        assert not any(cell.may_end for cell in others), story.name
+
+
+def test_a_worker_is_killed_in_stories_of_their_own() -> None:
+    for story in pack(cells(ROWS)):
+        assert len({cell.fault is Fault.KILLED for cell in story.cells}) == 1, story.name
+
+
+def test_nothing_is_dropped_without_an_exec_and_nothing_comes_after_the_last() -> None:
+    wanted = cells(ROWS)
+    assert Cell(row(2), Fault.DROPPED) not in wanted
+    assert Cell(row(3), Fault.DROPPED) in wanted
+    assert Cell(row(9), Fault.TERMINATED_AFTER) not in wanted
+
+
+def test_a_story_is_named_by_its_cells() -> None:
+    story = Story(Way.BACK, (Cell(row(1, Way.BACK), Fault.TWIN),))
+    assert story.name == "back/step_1 x twin"
