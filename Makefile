@@ -7,7 +7,7 @@ ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
 JOBS ?= 4
 
-.PHONY: setup demo test lint lock clean
+.PHONY: setup demo test explore lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -25,6 +25,11 @@ demo: setup
 
 test: setup lint
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) $(ARGS)
+
+# Random faults, many to a run: `make explore SEEDS=100`, or `make explore SEED=7` to replay one.
+SEEDS ?= 10
+explore: setup
+	$(BIN)/python -m tests.robustness.explorer $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

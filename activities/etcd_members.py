@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from temporalio import activity
+
 from activities.fencing import Attempt, fenced
 from activities.node import keep_cordoned, must_be_cordoned, must_be_unscheduled
 from activities.recheck import Moment, must_hold_still
@@ -39,7 +41,7 @@ from replace_etcd.models.orders import (
     Order,
     RemovalSettled,
 )
-from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
+from replace_etcd.models.phase import BEFORE_THE_REMOVAL, PAST_THE_REMOVAL, Phase
 from replace_etcd.models.plan import Member, Pins
 from replace_etcd.pod_template import is_ready
 
@@ -69,6 +71,8 @@ class EtcdMemberActivities:
         try:
             found = await attempt.begin()
         except Moved as error:  # the record is gone, and with it any sign of an earlier attempt
+            if _is_the_first(order):
+                raise RemovalDidNotStart(str(error)) from error
             raise OutcomeUnknown(str(error)) from error
         sent_before = found is not None and found.furthest is Phase.REMOVING
         members = await self._survivors.members(pins)
@@ -87,7 +91,10 @@ class EtcdMemberActivities:
         except ReplacementError:  # nothing was sent: the next attempt need not wait
             await attempt.end()
             raise
-        await attempt.hold(Phase.REMOVING)
+        try:
+            await attempt.hold(Phase.REMOVING)
+        except Moved as error:  # the record is gone since this attempt began
+            raise (OutcomeUnknown if sent_before else RemovalDidNotStart)(str(error)) from error
         await self._send_removal(pins, attempt, sent_before=sent_before)
         members = await self._wait_for_list(
             pins, lambda now: not _listed(now, pins.member_id), APPLIED_SECONDS
@@ -309,6 +316,13 @@ async def _wait(what: str, reached: Callable[[Progress], Awaitable[bool]], secon
             tell(f"waiting for {what}: {why}")
         progress.must_go_on(why)
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_the_first(order: Order) -> bool:
+    """Whether no attempt to remove the member can have come before this one, of this run or of one before it."""
+    fence = order.fence
+    of_its_own = fence.run_id == fence.first_run_id and not fence.heir_of
+    return of_its_own and fence.phase in BEFORE_THE_REMOVAL and activity.info().attempt == 1
 
 
 def _listed(members: list[Member], member_id: str) -> bool:

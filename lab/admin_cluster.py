@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 from lab import fixture, judge, observe
@@ -16,7 +17,7 @@ from lab.faults import Faults
 from lab.fixture.names import NAMESPACE, NODE_LABELS, nodes, replicas
 from lab.history import History
 from lab.kube_client import KubeClient
-from lab.models import Fault, Judgement, LabReport, LabStatus, ObjectsView
+from lab.models import Evidence, Fault, Judgement, LabReport, LabStatus, Member, ObjectsView, Seen
 from lab.nodes import commands
 from lab.nodes.cluster import Nodes, UnknownPod
 from lab.nodes.runtime import Folders
@@ -159,16 +160,36 @@ class AdminCluster:
             nodes_restored=after.unschedulable_nodes == self._before.unschedulable_nodes,
         )
 
-    async def _judgement(self) -> Judgement:
-        acknowledged = set(self.workload.ledger.acknowledged)
+    async def members(self) -> list[Member]:
+        """The member list as it is now, by a quorum's word; empty while there is none."""
+        return await observe.members_now(self.gateway, self.replicas)
+
+    async def evidence(self) -> Evidence:
+        """Everything that a judgement rests on; writers should have been stopped."""
+        read, members = await asyncio.gather(self._keys(), self.members())
+        return Evidence(
+            acknowledged=sorted(self.workload.ledger.acknowledged),
+            read={name: sorted(keys) for name, keys in read.items() if keys is not None},
+            sightings=[Seen(**asdict(seen)) for seen in self.history.sightings],
+            members=members,
+            on_disk=[
+                name for name in self.replicas if (self.faults.data_directory(name) / "member").is_dir()
+            ],
+        )
+
+    async def _keys(self) -> dict[str, set[str] | None]:
         revision = self.workload.ledger.revision
         read = await asyncio.gather(
             *(observe.caught_up_keys(self.gateway, name, PREFIX, revision) for name in self.replicas)
         )
+        return dict(zip(self.replicas, read, strict=True))
+
+    async def _judgement(self) -> Judgement:
+        read = await self._keys()
         return judge.judge(
-            acknowledged=acknowledged,
-            read={name: keys for name, keys in zip(self.replicas, read, strict=True) if keys is not None},
-            unread=[name for name, keys in zip(self.replicas, read, strict=True) if keys is None],
+            acknowledged=set(self.workload.ledger.acknowledged),
+            read={name: keys for name, keys in read.items() if keys is not None},
+            unread=[name for name, keys in read.items() if keys is None],
             sightings=self.history.sightings,
             presences=self.history.presences,
             failed=self.failed,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 
 from lab.layout import Layout
-from lab.models import Fault, LabReport, LabStatus, TrafficReport
+from lab.models import Evidence, Fault, LabReport, LabStatus, Member, TrafficReport
 
 TIMEOUT = aiohttp.ClientTimeout(total=120)
 
@@ -30,7 +30,10 @@ class LabClient:
       of PDB, flag, strategy and nodes, members
     - `await set_agent("node-2", running=False)`: the kubelet dies, its pods run on; `frozen=True`: it hangs
     - `await set_link("kube-etcd-1", up=False)`: a network partition around one pod
+    - `await set_partition("kube-etcd-0", "kube-etcd-1", cut=True)`: these two do not reach each other
     - `await signal_member("kube-etcd-1", "kill" | "term" | "stop" | "cont")`
+    - `await control_plane("kill" | "pause" | "resume" | "start")`: the API server
+    - `await evidence()`: what a judge of one's own needs
     """
 
     def __init__(self, directory: Path) -> None:
@@ -68,6 +71,14 @@ class LabClient:
         """The judgement of what happened since the lab was whole."""
         return LabReport.model_validate(await self._call("GET", "report"))
 
+    async def evidence(self) -> Evidence:
+        """What a judge of one's own needs; stop the writers first."""
+        return Evidence.model_validate(await self._call("GET", "evidence"))
+
+    async def members(self) -> list[Member]:
+        """The member list as it is now; empty while there is no quorum. It needs no API server."""
+        return [Member.model_validate(item) for item in (await self._call("GET", "members"))["members"]]
+
     async def destroy(self, replica: str, fault: Fault) -> str:
         """Break a member, or the `leader`; returns its name when the fault has taken effect."""
         answer = await self._call("POST", "faults", {"replica": replica, "fault": fault})
@@ -88,6 +99,19 @@ class LabClient:
     async def set_link(self, pod: str, *, up: bool, namespace: str = "user-cluster-1") -> None:
         """Cut a pod off the network, or connect it again."""
         await self._call("POST", f"pods/{namespace}/{pod}/link", {"up": up})
+
+    async def set_partition(
+        self, one: str, other: str, *, cut: bool, namespace: str = "user-cluster-1"
+    ) -> None:
+        """Cut two pods off from each other only; without `cut` both reach everybody again."""
+        body = {"between": [one, other], "cut": cut, "namespace": namespace}
+        await self._call("POST", "partition", body)
+
+    async def control_plane(
+        self, action: Literal["kill", "pause", "resume", "start"], component: str = "kube-apiserver"
+    ) -> None:
+        """Kill, freeze or start a process of the control plane."""
+        await self._call("POST", f"components/{component}", {"action": action})
 
     async def signal_member(self, replica: str, name: str) -> None:
         """Signal a member's process: kill, term, stop or cont."""

@@ -1,7 +1,8 @@
 """The lab's control socket: what may be done to a running lab, as a small HTTP API over a Unix socket.
 
-GET /status, GET /report; POST /faults, /traffic/start, /traffic/stop, /nodes/NAME/agent, /pods/NAMESPACE/NAME/link,
-/members/NAME/signal. Every body and answer is JSON; an error is `{"error": "one sentence"}`.
+GET /status, /report, /evidence, /members; POST /faults, /traffic/start, /traffic/stop, /nodes/NAME/agent,
+/pods/NAMESPACE/NAME/link, /partition, /members/NAME/signal, /components/NAME. Every body and answer is JSON; an error
+is `{"error": "one sentence"}`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from lab.admin_cluster import AdminCluster
+from lab.fixture.names import NAMESPACE
 from lab.models import Fault
 from lab.nodes.cluster import UnknownPod
 
@@ -46,10 +49,24 @@ class LinkRequest(BaseModel):
     up: bool
 
 
+class PartitionRequest(BaseModel):
+    """Two pods, and whether they reach each other."""
+
+    between: tuple[str, str]
+    cut: bool
+    namespace: str = NAMESPACE
+
+
 class SignalRequest(BaseModel):
     """kill, term, stop or cont."""
 
     signal: str
+
+
+class ComponentRequest(BaseModel):
+    """What to do with a process of the control plane; `start` returns when it answers again."""
+
+    action: Literal["kill", "pause", "resume", "start"]
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -80,12 +97,16 @@ class ControlApi:
             [
                 web.get("/status", self._status),
                 web.get("/report", self._report),
+                web.get("/evidence", self._evidence),
+                web.get("/members", self._members),
                 web.post("/faults", self._fault),
                 web.post("/traffic/start", self._start_traffic),
                 web.post("/traffic/stop", self._stop_traffic),
                 web.post("/nodes/{name}/agent", self._agent),
                 web.post("/pods/{namespace}/{name}/link", self._link),
+                web.post("/partition", self._partition),
                 web.post("/members/{name}/signal", self._signal),
+                web.post("/components/{name}", self._component),
             ]
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -102,6 +123,13 @@ class ControlApi:
 
     async def _report(self, _: web.Request) -> web.Response:
         return _answer(await self._cluster.report())
+
+    async def _evidence(self, _: web.Request) -> web.Response:
+        return _answer(await self._cluster.evidence())
+
+    async def _members(self, _: web.Request) -> web.Response:
+        members = await self._cluster.members()
+        return web.json_response({"members": [member.model_dump() for member in members]})
 
     async def _fault(self, request: web.Request) -> web.Response:
         wanted = FaultRequest.model_validate_json(await request.text())
@@ -129,6 +157,26 @@ class ControlApi:
         names = request.match_info
         runtime, record = self._cluster.nodes.find(names["namespace"], names["name"])
         await runtime.set_link(record, up=wanted.up)
+        return web.json_response({})
+
+    async def _partition(self, request: web.Request) -> web.Response:
+        wanted = PartitionRequest.model_validate_json(await request.text())
+        await self._cluster.nodes.partition(wanted.namespace, *wanted.between, cut=wanted.cut)
+        return web.json_response({})
+
+    async def _component(self, request: web.Request) -> web.Response:
+        wanted = ComponentRequest.model_validate_json(await request.text())
+        component = self._cluster.control_plane.components[request.match_info["name"]]
+        match wanted.action:
+            case "kill":
+                await component.kill()
+            case "pause":
+                component.pause()
+            case "resume":
+                component.resume()
+            case "start":
+                await component.start()
+                await self._cluster.control_plane.until_ready()
         return web.json_response({})
 
     async def _signal(self, request: web.Request) -> web.Response:

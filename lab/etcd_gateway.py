@@ -108,9 +108,10 @@ class EtcdGateway:
         """The member's own view: version, leader, whether it is a learner."""
         return await self.call(replica, "maintenance/status", timeout=1.0)
 
-    async def members(self, replica: str) -> list[Json]:
-        """The member list as this member answers it; ids as hexadecimal text."""
-        answer = await self.call(replica, "cluster/member/list")
+    async def members(self, replica: str, *, linearizable: bool = False) -> list[Json]:
+        """The member list as this member answers it; ids as hexadecimal text. Linearizable from 3.5 on."""
+        body = {"linearizable": True} if linearizable else {}
+        answer = await self.call(replica, "cluster/member/list", body)
         return [
             {
                 "id": f"{int(item['ID']):x}",

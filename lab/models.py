@@ -69,6 +69,27 @@ class Judgement(Model):
     seconds_without_pdb: float
 
 
+class Seen(Model):
+    """One pod at one moment: which object, how often its containers had been restarted, its end."""
+
+    pod: str
+    uid: str
+    restarts: int
+    deleted: bool
+
+
+class Evidence(Model):
+    """What a judge of one's own needs: nothing in it is judged yet."""
+
+    acknowledged: list[str]
+    read: dict[str, list[str]]
+    """Every key as each member that answers has it, asked of it alone."""
+    sightings: list[Seen]
+    members: list[Member]
+    on_disk: list[str]
+    """The replicas with `member/` in their data directory."""
+
+
 class LabStatus(Model):
     """The lab at a glance."""
 

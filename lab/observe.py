@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +15,7 @@ from lab.fixture.names import CONTAINER, DISRUPTION_BUDGET, NAMESPACE, STATEFUL_
 from lab.history import restart_count
 from lab.kube_client import Json, KubeClient
 from lab.models import Member, ObjectsView, PodView
+from lab.nodes.tasks import cancelled
 
 ANSWER_WITHIN, CATCH_UP_WITHIN = 2.0, 15.0
 FLAG = "--initial-cluster-state="
@@ -101,6 +103,19 @@ async def _members(gateway: EtcdGateway, answering: list[str], healthy: set[str]
             continue
         members = [Member.model_validate({**item, "healthy": item["name"] in healthy}) for item in listed]
         return sorted(members, key=lambda member: member.name)
+    return []
+
+
+async def members_now(gateway: EtcdGateway, names: Sequence[str]) -> list[Member]:
+    """The member list by a quorum's word, from whoever gets it first; empty while there is no quorum."""
+    asked = [asyncio.create_task(gateway.members(name, linearizable=True)) for name in names]
+    try:
+        for answer in asyncio.as_completed(asked):
+            with suppress(*NO_ANSWER):
+                members = [Member.model_validate(item) for item in await answer]
+                return sorted(members, key=lambda member: member.name)
+    finally:
+        await cancelled(*asked)
     return []
 
 

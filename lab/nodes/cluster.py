@@ -72,6 +72,12 @@ class Nodes:
                 return agent.runtime, record
         raise UnknownPod(f"no node runs a pod {namespace}/{name}")
 
+    async def partition(self, namespace: str, one: str, other: str, *, cut: bool) -> None:
+        """Let two pods not reach each other, though everybody else reaches both; or take that back."""
+        (runtime, first), (_, second) = self.find(namespace, one), self.find(namespace, other)
+        for record, peer in ((first, second), (second, first)):
+            await runtime.set_route(record, peer.address, cut=cut)
+
     def _addresses(self, name: str, asker: str) -> list[str] | None:
         """What a name resolves to: one pod of a headless service, or all of them; a pod knows itself at once."""
         known: dict[str, list[str]] = {}

@@ -89,6 +89,11 @@ class PodNetwork:
         """Cut the pod off from everybody, its node included, or connect it again."""
         await self._batch([f"link set {sandbox.link} {'up' if up else 'down'}"])
 
+    async def set_route(self, sandbox: Sandbox, address: str, *, cut: bool) -> None:
+        """Let what the pod sends to an address go nowhere; without `cut` it reaches every address again."""
+        line = f"route replace blackhole {address}" if cut else "route flush type blackhole"
+        await self._batch([line], self._nsenter, f"--net={sandbox.network}")
+
     def _address(self, number: int) -> IPv4Address:
         return POD_NETWORK[number]
 

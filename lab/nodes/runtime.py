@@ -110,6 +110,11 @@ class Runtime:
         if record.sandbox is not None:
             await self._network.set_link(record.sandbox, up=up)
 
+    async def set_route(self, record: PodRecord, address: str, *, cut: bool) -> None:
+        """Let the pod not reach an address, or every address again."""
+        if record.sandbox is not None:
+            await self._network.set_route(record.sandbox, address, cut=cut)
+
     def _log(self, record: PodRecord, container: str, number: int) -> Path:
         folder = self._folders.root / "logs" / f"{record.namespace}_{record.name}_{record.uid}"
         folder.mkdir(parents=True, exist_ok=True)

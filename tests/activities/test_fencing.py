@@ -1,6 +1,7 @@
 """Fencing: what is late, or belongs to another run, changes nothing."""
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -12,14 +13,16 @@ from activities.node import NodeActivities
 from activities.replacement_record import RecordActivities
 from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import CONFIG_MAP, NODE, Object
-from replace_etcd.errors import LockLost, Moved, NotYet
+from replace_etcd.errors import LockLost, Moved, NotYet, OutcomeUnknown, RemovalDidNotStart
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import Phase
-from replace_etcd.models.plan import Backup
+from replace_etcd.models.plan import Backup, Member
 from replace_etcd.models.record import TAKEN_BY_HAND, Record
 from replace_etcd.models.result import Outcome
 from replace_etcd.runs import Chain
 from tests.activities.conftest import SETTINGS, Bench, now
+
+FURTHEST = [(Phase.SNAPSHOTTING, RemovalDidNotStart), (Phase.REMOVING, OutcomeUnknown)]
 
 
 async def read(bench: Bench) -> tuple[Object, Record]:
@@ -302,3 +305,44 @@ async def test_a_record_that_a_person_has_taken_cannot_be_claimed(bench: Bench) 
     order = Order(pins=bench.pins, fence=heir.model_copy(update={"heir_of": [bench.run_id]}))
     with pytest.raises(LockLost, match="ann has taken"):
         await bench.run(RecordActivities(bench.tools).claim_replacement_record, order)
+
+
+async def test_a_first_removal_whose_record_is_gone_was_certainly_not_sent(bench: Bench) -> None:
+    """Then there is a way back; a later attempt cannot know what the one before it has sent."""
+    remove = EtcdMemberActivities(bench.tools).remove_member
+    order = bench.order(Order, Phase.SNAPSHOTTING)
+    with pytest.raises(RemovalDidNotStart, match="is gone"):
+        await bench.run(remove, order)
+    heir = order.model_copy(update={"fence": order.fence.model_copy(update={"heir_of": ["run-0"]})})
+    with pytest.raises(OutcomeUnknown, match="is gone"):
+        await bench.run(remove, heir)
+    reset = order.model_copy(update={"fence": order.fence.model_copy(update={"run_id": "another"})})
+    with pytest.raises(OutcomeUnknown, match="is gone"):
+        await bench.run(remove, reset)
+    second = ActivityEnvironment()
+    second.info = dataclasses.replace(second.info, attempt=2)
+    with pytest.raises(OutcomeUnknown, match="is gone"):
+        await second.run(remove, order)
+
+
+@pytest.mark.parametrize(("furthest", "error"), FURTHEST)
+async def test_a_record_that_is_lost_right_before_the_removal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, furthest: Phase, error: type[Exception]
+) -> None:
+    """Nothing was sent by this attempt, nor by an earlier one, as the record said while it was there."""
+    await bench.claim()
+    await write(bench, furthest=furthest)
+    activities = EtcdMemberActivities(bench.tools)
+
+    async def members(*_: object) -> list[Member]:
+        uid, namespace = (await read(bench))[0]["metadata"]["uid"], bench.pins.user_cluster
+        await bench.cluster.delete(CONFIG_MAP, SETTINGS.record, namespace, uid=uid)
+        return [Member(id=bench.pins.member_id, name=bench.pins.member_name, peer_urls=[])]
+
+    async def safe(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(activities._survivors, "members", members)
+    monkeypatch.setattr(activities, "_must_be_safe", safe)
+    with pytest.raises(error, match="is gone"):
+        await bench.run(activities.remove_member, bench.order(Order, Phase.SNAPSHOTTING))

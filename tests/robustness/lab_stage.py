@@ -38,7 +38,7 @@ class LabPatient:
     def __init__(self, lab: LabClient, client: KubeClient, proxy: Proxy) -> None:
         self._lab = lab
         self._client = client
-        self._history = History(client)
+        self._history = History(client, REPLICAS)
         self._sent: list[str] = []
         self._listed: set[str] = set()
         self._gone: list[str] = []

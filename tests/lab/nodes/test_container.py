@@ -148,3 +148,26 @@ async def test_pods_reach_each_other_until_the_link_is_cut(world: World, lab: La
         return await output(world, "one", knock) == refused
 
     await until(reachable)
+
+
+async def test_two_pods_are_cut_off_from_each_other_only(world: World, lab: LabClient) -> None:
+    """A partition between two: each reaches everybody else."""
+    addresses = {name: await _address(world, name) for name in ("one", "two", "three")}
+
+    async def reach(pod: str, other: str) -> bool:
+        knock = f"timeout 1 bash -c '</dev/tcp/{addresses[other]}/1' 2>&1 | grep -q refused; echo $?"
+        return await output(world, pod, knock) == "0"
+
+    await lab.set_partition("one", "two", cut=True, namespace=world.namespace)
+    assert not await reach("one", "two")
+    assert not await reach("two", "one")
+    assert await reach("one", "three")
+    assert await reach("three", "two")
+    await lab.set_partition("one", "two", cut=False, namespace=world.namespace)
+    assert await reach("one", "two")
+    assert await reach("two", "one")
+
+
+async def _address(world: World, name: str) -> str:
+    pod = await pods.start(world, name)
+    return str(pod["status"]["podIP"])

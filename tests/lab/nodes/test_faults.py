@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from lab.client import LabClient, LabError
@@ -93,6 +94,25 @@ async def test_nobody_breaks_what_is_not_there(broken: LabClient) -> None:
     """One sentence that names what there is."""
     with pytest.raises(LabError, match="there are kube-etcd-0, kube-etcd-1, kube-etcd-2 and leader"):
         await broken.destroy("kube-etcd-7", "wipe")
+
+
+@pytest.mark.parametrize("kind", ["simulated", pytest.param("real", marks=REAL)])
+async def test_etcd_needs_no_api_server_and_the_evidence_none_of_the_judge(broken: LabClient) -> None:
+    """Killed, the API server answers nobody, and members and writes go on; started, everything is as it was."""
+    members = await broken.members()
+    await broken.control_plane("kill")
+    with pytest.raises(aiohttp.ClientError):
+        await pod(broken, "kube-etcd-0")
+    assert await broken.members() == members
+    assert [member.name for member in members] == list(REPLICAS)
+    await broken.control_plane("start")
+    assert pods.ready(await pod(broken, "kube-etcd-0"))
+    await broken.stop_traffic()
+    evidence = await broken.evidence()
+    assert evidence.on_disk == list(REPLICAS)
+    assert len(evidence.acknowledged) > 0
+    assert all(set(evidence.acknowledged) <= set(evidence.read[name]) for name in REPLICAS)
+    assert {seen.pod for seen in evidence.sightings} == set(REPLICAS)
 
 
 async def still_written(lab: LabClient) -> None:
