@@ -48,6 +48,7 @@ from replace_etcd.pod_template import is_ready
 POLL_SECONDS = 0.2
 ADD_SECONDS = 60.0
 APPLIED_SECONDS = 10.0
+LOST_SECONDS = 10.0
 # What passes by itself, or is for people to mend while it is waited for; a lost record is neither.
 PASSING = (CommandFailed, NotStarted, NotYet, Moved, OutcomeUnknown, ClusterError, Unreachable)
 
@@ -122,15 +123,21 @@ class EtcdMemberActivities:
 
     @step
     async def settle_removal(self, order: Order) -> RemovalSettled:
-        """Whether a removal may have been sent, once no attempt of it can be alive any more.
+        """Whether a removal may still take effect, once no attempt of it can be alive any more.
 
         The record tells, and its phase is kept: `removing` is written to it before the command is sent. Where it
-        is gone nobody can tell, and it may have been.
+        is gone nobody can tell, and it may have been. One that was sent is lost for good where every survivor
+        has applied all that is committed and lists the member all the same, for some seconds.
         """
         attempt = Attempt(self._tools, order)
         found = await attempt.begin(keep_phase=True)
+        may_be_sent = found is None or found.furthest in PAST_THE_REMOVAL
+        if found is not None and found.furthest is Phase.REMOVING and await self._is_lost(order.pins):
+            await attempt.hold(Phase.DRAINING)
+            may_be_sent = False
         await attempt.end()
-        return RemovalSettled(may_be_sent=found is None or found.furthest in PAST_THE_REMOVAL)
+        is_removed = may_be_sent and await self._is_gone(order.pins)
+        return RemovalSettled(may_be_sent=may_be_sent, is_removed=is_removed)
 
     @step
     async def add_member(self, order: Order) -> MemberAdded:
@@ -206,6 +213,35 @@ class EtcdMemberActivities:
 
             await _wait(f"voter {new_id}", serves, order.patience_seconds)
         return MembersSeen(members=members, note=f"{pins.member_name} is {new_id}, {len(members)} voters")
+
+    async def _is_gone(self, pins: Pins) -> bool:
+        """Whether no survivor lists the member; False where they cannot be asked."""
+        try:
+            return not _listed(await self._survivors.members(pins), pins.member_id)
+        except PASSING as error:
+            tell(f"the survivors cannot say whether the member is removed: {error}")
+            return False
+
+    async def _is_lost(self, pins: Pins) -> bool:
+        """Whether the removal that was sent will never be applied; what cannot be asked now may be applied yet.
+
+        A linearizable read waits until a member has applied everything that is committed: only then does its own
+        list count (https://etcd.io/docs/v3.5/learning/api_guarantees/#isolation-level-and-consistency-of-replicas).
+        """
+        until = time.monotonic() + LOST_SECONDS
+        try:
+            while True:
+                for survivor in pins.survivors:
+                    read = await self._survivors.run(pins.user_cluster, survivor.pod, ["get", "replace-etcd"])
+                    output_of("etcdctl get", read)
+                if not _listed(await self._survivors.members(pins), pins.member_id):
+                    return False
+                if time.monotonic() > until:
+                    return True
+                await asyncio.sleep(POLL_SECONDS)
+        except PASSING as error:
+            tell(f"the survivors cannot say whether a removal is on its way: {error}")
+            return False
 
     async def _removed(self, pins: Pins, members: list[Member], note: str) -> MemberRemoved:
         alarms = await self._alarms(pins)

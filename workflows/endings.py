@@ -26,6 +26,8 @@ with workflow.unsafe.imports_passed_through():
 class Endings(Conversation):
     """What becomes of a replacement whose steps do not go through."""
 
+    _is_removed = False  # what the survivors say of it while the phase is `removing`
+
     async def _roll_back(self, error: Stopped | StepFailed) -> NoReturn:
         """Everything back, in the order that is safe; then say what failed."""
         stopped = isinstance(error, Stopped) or self._saga.stop_requested
@@ -44,11 +46,12 @@ class Endings(Conversation):
     async def _hold(self, error: Stopped | StepFailed, limits: Limits) -> None:
         """Rest safely and ask what to do; returns where somebody says `retry`."""
         reason = f"{error}; {self._what_stays()}"
+        removed = self._is_removed or self._saga.phase is not Phase.REMOVING
         if isinstance(error, StepFailed) and error.is_late:
             self._fail(Outcome.LEFT_INCOMPLETE, f"{error}; this run changes nothing any more")
         self._saga.enter(Phase.HELD)
         try:
-            await self._saga.rest_safely()
+            await self._saga.rest_safely(removed=removed)
             await self._saga.compensate(Guard.note_hold, HoldOrder, "write down why it holds", reason=reason)
             guard = self._saga.start_guard(Guard.stand_guard, Order, "nobody may restart a survivor")
             await self._ask(
@@ -113,6 +116,8 @@ class Endings(Conversation):
             stays = (
                 "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
             )
+        elif self._saga.phase is Phase.REMOVING and not self._is_removed:
+            stays = "nobody can tell whether the member is removed: the cordon, the flag existing and OnDelete stay"
         else:
             stays = (
                 "the member is removed: the flag existing and OnDelete stay, harmless for members with data"

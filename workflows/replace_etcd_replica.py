@@ -272,6 +272,7 @@ class ReplaceEtcdReplica(Endings):
             if error.kind == "RemovalDidNotStart" or not await self._may_be_sent():
                 saga.past_the_point_of_no_return = False
             raise
+        self._is_removed = True
         if removed.alarm_stands:
             await saga.step(
                 Members.disarm_alarm_of_removed_member, Order, f"disarm the alarm of {pins.member_id}"
@@ -279,6 +280,7 @@ class ReplaceEtcdReplica(Endings):
 
     async def _may_be_sent(self) -> bool:
         settled = await self._saga.compensate(Members.settle_removal, Order, "was a removal sent?")
+        self._is_removed = settled.is_removed
         return settled.may_be_sent
 
     async def _clean(self, pins: Pins, utility: UtilityPodReady) -> None:

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.replacement_record import RecordActivities as Record
     from activities.stateful_set import StatefulSetActivities as Template
     from activities.utility_pod import UtilityPodActivities as Utility
-    from replace_etcd.models.orders import ClosingOrder, Fence, Order, PdbOrder
+    from replace_etcd.models.orders import ClosingOrder, Fence, Order, PdbOrder, RemovalSettled
     from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
     from replace_etcd.models.request import Limits
     from replace_etcd.models.restoring import (
@@ -163,22 +163,24 @@ class RestoreInterruptedReplacement:
         ended = f"{found.workflow_id} was ended from outside while {found.phase.value}"
         if by_hand:
             ended = f"{found.workflow_id} was taken over by hand while {found.phase.value}: {by_hand}"
-        if not await self._is_removed(taken):
+        settled = await self._settled(taken)
+        if not settled.may_be_sent:
             await saga.roll_back()
             return f"{ended}; everything is back"
         reason = f"{ended}; {_what_stays(taken.furthest)}; the next start goes on from there"
-        await self._rest(reason)
+        await self._rest(reason, removed=settled.is_removed)
         return reason
 
-    async def _is_removed(self, taken: TakenOver) -> bool:
+    async def _settled(self, taken: TakenOver) -> RemovalSettled:
         """Whether a removal may have been sent: then there is no way back."""
         if taken.furthest not in PAST_THE_REMOVAL:
-            return False
+            return RemovalSettled(may_be_sent=False)
         settled = await self._saga.compensate(Members.settle_removal, Order, "was a removal sent?")
-        return settled.may_be_sent
+        past_it = taken.furthest is not Phase.REMOVING
+        return settled.model_copy(update={"is_removed": past_it or settled.is_removed})
 
-    async def _rest(self, reason: str) -> None:
-        await self._saga.rest_safely()
+    async def _rest(self, reason: str, *, removed: bool) -> None:
+        await self._saga.rest_safely(removed=removed)
         await self._saga.compensate(
             Record.close_replacement_record,
             ClosingOrder,

@@ -169,9 +169,15 @@ class Saga:
         self.enter(Phase.ROLLING_BACK)
         await self._undo(ROLL_BACK_ORDER)
 
-    async def rest_safely(self) -> None:
-        """After the removal: budget back, utility Pod gone, node uncordoned; `existing` and `OnDelete` stay."""
-        await self._undo(("restore_pod_disruption_budget", "delete_utility_pod", "uncordon_node"))
+    async def rest_safely(self, *, removed: bool = True) -> None:
+        """After the removal: budget back, utility Pod gone, node uncordoned; `existing` and `OnDelete` stay.
+
+        Where the member may still be listed the node stays cordoned: an empty directory that starts with `existing`
+        could rejoin under its old id, with its votes forgotten.
+        """
+        await self._undo(("restore_pod_disruption_budget", "delete_utility_pod"))
+        if removed:
+            await self._undo(("uncordon_node",))
 
     async def _undo(self, names: tuple[str, ...]) -> None:
         for name in names:

@@ -128,9 +128,10 @@ class MemberAdded(MembersSeen):
 
 
 class RemovalSettled(Done):
-    """Whether a removal that failed may have been sent."""
+    """Whether a removal that failed may have been sent, and whether all survivors say that it has taken effect."""
 
     may_be_sent: bool
+    is_removed: bool = False
 
 
 class SnapshotTaken(Done):

@@ -82,7 +82,9 @@ async def test_every_order_names_whom_it_inherits_from_and_the_new_holder(stage:
 async def test_after_the_removal_it_rests_safely_and_can_be_resumed(stage: Stage, phase: Phase) -> None:
     records(stage.script, found(phase=phase))
     record = await restored(stage)
-    assert stage.script.calls == [FIND, TAKE, "settle_removal", *REST]
+    # Where nobody can tell whether the member is removed, the node stays cordoned.
+    rest = [step for step in REST if phase is not Phase.REMOVING or step != "uncordon_node"]
+    assert stage.script.calls == [FIND, TAKE, "settle_removal", *rest]
     assert record.outcome is Outcome.INTERRUPTED
     closed = stage.script.orders["close_replacement_record"]
     assert (closed["outcome"], closed["reason"]) == ("interrupted", record.reason)
