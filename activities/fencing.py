@@ -25,6 +25,7 @@ from replace_etcd.errors import (
     NotYet,
     OutcomeUnknown,
     RecordGone,
+    RemovalForgotten,
     Unreachable,
 )
 from replace_etcd.models.orders import Order
@@ -99,7 +100,7 @@ class Attempt:
             except _NamespaceIsGone:
                 self.namespace_is_gone = True
                 return None
-            self._must_not_be_late(record)
+            await self._must_not_be_late(record)
             await wait_out(record)
             claim = self._claim(record) | ({"phase": record.phase} if keep_phase else {})
             with suppress(Conflict):
@@ -142,7 +143,7 @@ class Attempt:
                 f"the record has been taken by generation {record.generation} of {record.workflow_id}"
             )
 
-    def _must_not_be_late(self, record: Record) -> None:
+    async def _must_not_be_late(self, record: Record) -> None:
         must_not_be_taken(record)
         fence, info = self._order.fence, activity.info()
         identity = self._tools.temporal
@@ -151,13 +152,16 @@ class Attempt:
             raise LockLost(f"the record belongs to {record.workflow_id} (first run {record.first_run_id})")
         if record.run_id == fence.run_id:
             late = (record.generation, record.attempt_number) > (fence.generation, info.attempt)
-        else:  # one of the two runs is a reset of the other: the later order counts, but never undoes a removal
-            forgets = record.furthest in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
-            late = forgets or info.scheduled_time < record.updated_at
+        else:  # one of the two runs is a reset of the other: the newer one counts
+            newest = await self._tools.runs.is_newest(fence.workflow_id, fence.run_id)
+            late = info.scheduled_time < record.updated_at if newest is None else not newest
         if late:
             raise LockLost(
                 f"order {fence.generation} is late: the record is at {record.generation}, {record.phase.value}"
             )
+        undoes = fence.phase in (*BEFORE_THE_REMOVAL, Phase.ROLLING_BACK)
+        if record.run_id != fence.run_id and undoes and record.furthest in PAST_THE_REMOVAL:
+            raise RemovalForgotten(f"this run was reset to before a removal that is {record.phase.value} by now")
 
     async def _read_or_write_again(self) -> tuple[Object, Record]:
         """Once there is something to put back, a record that somebody deleted does not keep us from it."""

@@ -120,7 +120,9 @@ def resume_from_removed(looks: Looks, silent: list[str]) -> bool:
 def resume_with_silent_member(looks: Looks, failed: Member) -> None:
     """The one member that does not answer: the failed one itself, or its successor that has not joined yet."""
     record = looks.record
-    if record is not None and record.furthest in CLEANED and failed.id == record.new_member_id:
+    known = record.new_member_id if record else None  # unknown where its `member add` had no answer
+    added = record is not None and record.furthest in CLEANED and failed.id != record.member_id
+    if added and known in (None, failed.id):
         if failed.started and not failed.learner:
             _resume(
                 looks,

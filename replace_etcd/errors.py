@@ -81,6 +81,10 @@ class NoProgress(ReplacementError):
     """What is waited for has not come any closer for longer than the limit: people decide."""
 
 
+class RemovalForgotten(LockLost):
+    """A run that was reset to before the removal does not know of it: it has to look again."""
+
+
 class DrainBlocked(ReplacementError):
     """The drain met pods that it may not evict."""
 
@@ -100,7 +104,7 @@ class RemovalDidNotStart(ReplacementError):
 FINAL = [
     error.__name__
     for error in (
-        *(Forbidden, Invalid, Moved, RecordGone, Recovered, LockLost),
+        *(Forbidden, Invalid, Moved, RecordGone, Recovered, LockLost, RemovalForgotten),
         *(DrainBlocked, SnapshotRefused, RemovalDidNotStart),
     )
 ]

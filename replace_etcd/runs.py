@@ -27,3 +27,6 @@ class ReplacementRuns(Protocol):
 
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         """Ask for a cancel of one of our own runs; one that has ended is left as it is."""
+
+    async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
+        """Whether one of our own runs is the newest of its id: a reset makes a new one; None where nobody can tell."""

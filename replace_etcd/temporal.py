@@ -176,6 +176,14 @@ class TemporalRuns:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
 
+    async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
+        """Whether a run of our own namespace is the newest of its id."""
+        try:
+            described = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER_WITHIN)
+        except RPCError:
+            return None
+        return described.run_id == run_id
+
     async def _of_an_older_chain(self, record: Record) -> Chain:
         """Nothing of this id runs; but only Temporal's word on the run itself counts, not its absence."""
         own = await self._describe(record, run_id=record.run_id)

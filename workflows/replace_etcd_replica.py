@@ -83,9 +83,12 @@ class ReplaceEtcdReplica(Endings):
                 await self._carry_out(request, pins)
                 return self._end(Outcome.REPLACED)
             except (Stopped, StepFailed) as error:
-                if not self._saga.past_the_point_of_no_return:
+                if isinstance(error, StepFailed) and error.forgets_the_removal:
+                    self._saga.past_the_point_of_no_return = True
+                elif not self._saga.past_the_point_of_no_return:
                     await self._roll_back(error)
-                await self._hold(error, request.limits)
+                else:
+                    await self._hold(error, request.limits)
             pins = await self._look_until_nothing_refuses(request)
 
     async def _look(self, request: ReplacementRequest) -> Pins:
@@ -153,8 +156,9 @@ class ReplaceEtcdReplica(Endings):
             self._saga.past_the_point_of_no_return = True
             self._saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
             self._saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
-        pins = await self._take_hold(request, pins)
-        if step in (Phase.PROTECTING, Phase.CLEANING):
+        empties = step in (Phase.PROTECTING, Phase.CLEANING)
+        pins = await self._take_hold(request, pins, empties=empties)
+        if empties:
             utility = await self._make_room(request, pins)
             if step is Phase.PROTECTING:
                 await self._take_snapshot(request, utility)
@@ -168,7 +172,7 @@ class ReplaceEtcdReplica(Endings):
             new_id = await self._join(request, pins)
         await self._restore(pins, new_id)
 
-    async def _take_hold(self, request: ReplacementRequest, pins: Pins) -> Pins:
+    async def _take_hold(self, request: ReplacementRequest, pins: Pins, *, empties: bool) -> Pins:
         """The record, the node, the backup: nothing of the user cluster changes yet."""
         saga = self._saga
         saga.enter(Phase.PROTECTING)
@@ -177,7 +181,8 @@ class ReplaceEtcdReplica(Endings):
         while not pins.node_ready:
             await self._hold_for_node(pins, request.limits)
             pins = await self._look_again(request)
-        if request.pod_disruption_budget is PdbMode.DELETE or request.drain is DrainMode.NODE:
+        alone = request.pod_disruption_budget is PdbMode.DELETE or request.drain is DrainMode.NODE
+        if empties and alone:
             pins = await self._take_node(request, pins)
         saga.enter(Phase.PROTECTING)
         backed_up = await saga.step(Budget.back_up_pod_disruption_budget, Order, f"back up {pins.pdb}")

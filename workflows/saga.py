@@ -63,9 +63,14 @@ class StepFailed(Exception):
         self.why = why
 
     @property
+    def forgets_the_removal(self) -> bool:
+        """Whether this run was reset to before a removal that has happened."""
+        return self.kind == "RemovalForgotten"
+
+    @property
     def is_late(self) -> bool:
         """Whether another order has the record, so that this run must not even compensate."""
-        return self.kind == "LockLost"
+        return self.kind in ("LockLost", "RemovalForgotten")
 
 
 class Saga:

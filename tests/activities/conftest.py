@@ -46,12 +46,16 @@ class ScriptedRuns:
     def __init__(self) -> None:
         self.states: dict[str, Chain] = {}
         self.cancelled: list[str] = []
+        self.newest: dict[str, bool] = {}
 
     async def state_of(self, record: Record) -> Chain:
         return self.states.get(record.first_run_id, Chain.UNKNOWN)
 
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         self.cancelled.append(run_id)
+
+    async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
+        return self.newest.get(run_id)
 
 
 class Bench:

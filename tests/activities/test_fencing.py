@@ -13,7 +13,14 @@ from activities.node import NodeActivities
 from activities.replacement_record import RecordActivities
 from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import CONFIG_MAP, NODE, Object
-from replace_etcd.errors import LockLost, Moved, NotYet, OutcomeUnknown, RemovalDidNotStart
+from replace_etcd.errors import (
+    LockLost,
+    Moved,
+    NotYet,
+    OutcomeUnknown,
+    RemovalDidNotStart,
+    RemovalForgotten,
+)
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup, Member
@@ -127,9 +134,29 @@ async def test_no_order_lowers_the_phase_past_the_removal(bench: Bench) -> None:
 async def test_a_reset_to_before_the_removal_does_not_forget_it(bench: Bench) -> None:
     await bench.claim()
     await write(bench, phase=Phase.CLEANING, furthest=Phase.CLEANING)
+    bench.runs.newest["the-reset"] = True
+    for phase in (Phase.DRAINING, Phase.ROLLING_BACK):
+        reset = Order(pins=bench.pins, fence=bench.fence(9, phase, run_id="the-reset"))
+        with pytest.raises(RemovalForgotten):
+            await bench.run(NodeActivities(bench.tools).uncordon_node, reset)
+
+
+async def test_the_newest_run_of_a_chain_counts_however_late_the_other_wrote(bench: Bench) -> None:
+    """An activity of the run that was reset may write until it hears of its end."""
+    await bench.claim()
     reset = Order(pins=bench.pins, fence=bench.fence(9, Phase.DRAINING, run_id="the-reset"))
-    with pytest.raises(LockLost):
-        await bench.run(NodeActivities(bench.tools).cordon_node, reset)
+    bench.runs.newest["the-reset"] = True
+    await write(bench, updated_at=now() + timedelta(seconds=60))
+    await bench.run(NodeActivities(bench.tools).cordon_node, reset)
+    assert (await read(bench))[1].run_id == "the-reset"
+
+
+async def test_a_run_that_was_reset_is_late_however_new_its_order_is(bench: Bench) -> None:
+    await bench.claim()
+    await write(bench, run_id="the-reset", updated_at=now() - timedelta(seconds=60))
+    bench.runs.newest[bench.run_id] = False
+    with pytest.raises(LockLost, match="is late"):
+        await bench.run(NodeActivities(bench.tools).cordon_node, bench.order(Order, Phase.DRAINING))
 
 
 async def test_an_older_attempt_does_not_take_the_record_from_a_newer_one(bench: Bench) -> None:

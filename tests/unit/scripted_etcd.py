@@ -133,3 +133,6 @@ class _NoRuns:
 
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         raise AssertionError("nothing is cancelled here")
+
+    async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
+        return None

@@ -23,6 +23,7 @@ from tests.workflows.test_order_of_steps import JOIN, MAKE_ROOM, RESTORE
 from workflows.saga import ROLL_BACK_ORDER
 
 Handle = WorkflowHandle[Any, ReplacementResult]
+JOINED = ["claim_replacement_record", "back_up_pod_disruption_budget"]  # nothing is emptied: the node is not needed
 REJOIN = [*JOIN[2:], *RESTORE]
 
 
@@ -80,7 +81,7 @@ async def test_retry_looks_again_and_goes_on_from_what_is_there(stage: Stage) ->
     await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
     result = await handle.result()
     assert result.outcome is Outcome.REPLACED
-    again = ["preflight", "claim_replacement_record", "take_node", "back_up_pod_disruption_budget"]
+    again = ["preflight", "claim_replacement_record", "back_up_pod_disruption_budget"]
     again += ["protect_survivors", "join_existing_on_delete"]
     assert stage.script.calls[before:] == [*again, *REJOIN]
 
@@ -135,8 +136,8 @@ async def test_a_run_that_lost_the_record_does_not_hold(stage: Stage) -> None:
                 *RESTORE,
             ],
         ),
-        (Phase.ADDING, [*MAKE_ROOM[1:4], "protect_survivors", "join_existing_on_delete", *REJOIN]),
-        (Phase.RESTORING, [*MAKE_ROOM[1:4], *RESTORE]),
+        (Phase.ADDING, [*JOINED, "protect_survivors", "join_existing_on_delete", *REJOIN]),
+        (Phase.RESTORING, [*JOINED, *RESTORE]),
     ],
 )
 async def test_a_half_done_replacement_goes_on_where_it_was_left(
@@ -148,6 +149,19 @@ async def test_a_half_done_replacement_goes_on_where_it_was_left(
     assert stage.script.calls == ["preflight", *steps]
     assert (result.outcome, result.resumed_from, result.new_member_id) == (Outcome.REPLACED, step, "b2")
     assert stage.script.orders["claim_replacement_record"]["fence"]["heir_of"] == ["an-earlier-run"]
+
+
+async def test_a_run_that_was_reset_to_before_the_removal_looks_again(stage: Stage) -> None:
+    """Its record says that the member is removed: it goes on from there, and puts no flag back."""
+    stage.script.fail("join_existing_on_delete", "RemovalForgotten")
+    begun = stage.script.block("join_existing_on_delete")
+    handle = await stage.start()
+    await asyncio.wait_for(begun.wait(), 30)
+    stage.script.answers["preflight"] = Preflighted(plan=resuming(Phase.ADDING, new_member_id="b2"))
+    stage.script.release("join_existing_on_delete")
+    result = await handle.result()
+    assert result.outcome is Outcome.REPLACED
+    assert not {FLAG, POD, "remove_member", "clean_data_directory"} & set(stage.script.calls)
 
 
 @pytest.mark.parametrize("step", [Phase.CLEANING, Phase.ADDING, Phase.RESTORING])
