@@ -7,7 +7,7 @@ ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
 JOBS ?= 4
 
-.PHONY: setup demo test explore lint lock clean
+.PHONY: setup demo test explore test-faults test-faults-quick lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -30,6 +30,14 @@ test: setup lint
 SEEDS ?= 10
 explore: setup
 	$(BIN)/python -m tests.robustness.explorer $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+# Every cell of the fault matrix with real etcd takes hours: make test-faults ARGS="--shard 1/4 --resume verdicts.jsonl"
+test-faults: setup
+	$(BIN)/python -m tests.robustness.full $(ARGS)
+
+# The same cells against the model of etcd, many to a replacement.
+test-faults-quick: setup
+	$(BIN)/python -m tests.robustness.quick $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

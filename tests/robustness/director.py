@@ -110,6 +110,10 @@ class Play:
         finally:
             await self._stop()
         self.verdict.outcome = outcome.value
+        if (await self._patient.look()).recorded == "":
+            # A run that gives up without a word leaves its record to the janitor, which the Schedule starts.
+            await self._janitor()
+            outcome = Outcome.INTERRUPTED
         self.verdict.wrong += await self._judged(outcome)
         await self._patient.let_rejoin()
         return self.verdict
@@ -249,14 +253,17 @@ class Play:
         """The janitor puts back, or to rest, what the end of the run has left; then somebody starts it again."""
         await self._handle.terminate(cell.name)
         held.release()
-        janitor = await start(self._stage, WORKFLOW_TYPE, "restore-etcd", self._namespace, self._queue)
-        await janitor.result()
+        await self._janitor()
         self.verdict.wrong += [
             f"after the janitor: {said}" for said in await self._judged(Outcome.INTERRUPTED)
         ]
         self._handle = await self.go_on()
         self._started_anew.set()
         return True
+
+    async def _janitor(self) -> None:
+        janitor = await start(self._stage, WORKFLOW_TYPE, "restore-etcd", self._namespace, self._queue)
+        await janitor.result()
 
     async def _reset(self, cell: Cell, held: Held | None = None) -> bool:
         """Back to before the activity was scheduled; a run that resumed may have had nothing to do with it."""

@@ -1,44 +1,8 @@
-"""The quick tier of the fault matrix: every cell, against the model of etcd that passes the table of real etcd.
-
-The full tier plays the same cells with real etcd: `make test-faults`.
-"""
+"""How the cells of the fault matrix are packed into stories: every cell in one, each story playable."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-import worker
 from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way, cells, pack
-from tests.robustness.matrix import a_matrix
-
-AT_ONCE = 24
-ELSEWHERE = {
-    "delete_pod_of_dead_node": "needs a node that is off: tests/attacks and tests/e2e",
-    "request_cancellation": "asks Temporal, and nothing on the wire",
-    "find_interrupted_replacements": "the janitor is a column of the table, and has tests of its own",
-    "take_over_record": "the janitor is a column of the table, and has tests of its own",
-    "protect_stuck_replacement": "the janitor has tests of its own",
-}
-
-
-def activities() -> set[str]:
-    """Every activity of the product, by the worker's own list."""
-    names = {name: getattr(kind, name) for kind in worker.STEPS for name in dir(kind)}
-    return {name for name, found in names.items() if hasattr(found, "__temporal_activity_definition")}
-
-
-@pytest.mark.timeout(1800)
-async def test_every_cell_of_the_fault_matrix_is_clean(tmp_path: Path, record_property: object) -> None:
-    async with a_matrix(tmp_path, AT_ONCE) as matrix:
-        rows = await matrix.rows()
-        wanted = cells(rows)
-        result = await matrix.play(wanted)
-    print(f"{len(wanted)} cells of {len(rows)} rows in {result.stories} replacements, {result.kills} kills")  # noqa: T201
-    assert {row.activity for row in rows} == activities() - set(ELSEWHERE)
-    assert set(result.verdicts) == set(wanted)
-    assert not result.wrong, "\n".join([*result.wrong, "as parts of:", *result.apart])
 
 
 def row(place: int, way: Way = Way.FORWARD) -> Row:
