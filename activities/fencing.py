@@ -161,7 +161,9 @@ class Attempt:
             )
         undoes = fence.phase in (*BEFORE_THE_REMOVAL, Phase.ROLLING_BACK)
         if record.run_id != fence.run_id and undoes and record.furthest in PAST_THE_REMOVAL:
-            raise RemovalForgotten(f"this run was reset to before a removal that is {record.phase.value} by now")
+            raise RemovalForgotten(
+                f"this run was reset to before a removal that is {record.phase.value} by now"
+            )
 
     async def _read_or_write_again(self) -> tuple[Object, Record]:
         """Once there is something to put back, a record that somebody deleted does not keep us from it."""

@@ -179,7 +179,9 @@ class TemporalRuns:
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
         """Whether a run of our own namespace is the newest of its id."""
         try:
-            described = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER_WITHIN)
+            described = await self._client.get_workflow_handle(workflow_id).describe(
+                rpc_timeout=ANSWER_WITHIN
+            )
         except RPCError:
             return None
         return described.run_id == run_id

@@ -1,7 +1,7 @@
 """The quick tier of the fault matrix: every cell, against the model of etcd that passes the table of real etcd.
 
-`python -m tests.robustness.quick [REGEX]` plays the cells of these names, many in one replacement, and prints the table.
-The full tier plays the same cells with real etcd (tests/robustness/full.py).
+`python -m tests.robustness.quick [REGEX]` plays the cells of these names, many in one replacement, and prints the
+table. The full tier plays the same cells with real etcd (tests/robustness/full.py).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way, cells, pack
 
+
 def row(place: int, way: Way = Way.FORWARD) -> Row:
     """Ten activities, the first five of which come before the removal; the odd ones run commands."""
     return Row(

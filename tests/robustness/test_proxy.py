@@ -147,7 +147,7 @@ async def test_a_held_request_can_be_lost(proxy: Proxy, world: World) -> None:
 async def test_a_rule_is_for_one_namespace_one_activity_and_the_nth_request(
     proxy: Proxy, world: World
 ) -> None:
-    proxy.rules[world.namespace] = [Rule(on("a_step", "POST", "/configmaps$", nth=2), answers(500))]
+    proxy.rules[world.namespace] = [Rule(on("a_step", "POST", r"/configmaps(\?|$)", nth=2), answers(500))]
     proxy.rules["elsewhere"] = [Rule(on(), answers(500), times=None)]
     async with through(proxy, "another_step") as other:
         await other.create(CONFIG_MAP, config_map(world, "c0"), world.namespace)

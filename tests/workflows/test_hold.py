@@ -23,7 +23,10 @@ from tests.workflows.test_order_of_steps import JOIN, MAKE_ROOM, RESTORE
 from workflows.saga import ROLL_BACK_ORDER
 
 Handle = WorkflowHandle[Any, ReplacementResult]
-JOINED = ["claim_replacement_record", "back_up_pod_disruption_budget"]  # nothing is emptied: the node is not needed
+JOINED = [
+    "claim_replacement_record",
+    "back_up_pod_disruption_budget",
+]  # nothing is emptied: the node is not needed
 REJOIN = [*JOIN[2:], *RESTORE]
 
 
