@@ -60,6 +60,7 @@ async def test_a_voter_of_the_new_life_is_never_wiped(tmp_path: Path) -> None:
         await handle.execute_update("resolve", {"choice": "retry", "by": "test"})
         await scene.reach(handle, "restart_replaced_pod")
         assert "remove_member" not in await _steps_since_held(scene, handle)
+        await scene.worker.kill()  # with it goes what would put back at once what an ended run has left
         await handle.terminate()
 
         order = await scene.order_of(handle, "clean_data_directory", UtilityPodOrder)
