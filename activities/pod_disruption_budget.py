@@ -79,6 +79,8 @@ class PodDisruptionBudgetActivities:
         """
         wanted = order.backup.manifest
         async with fenced(self._tools, order) as attempt:
+            if attempt.namespace_is_gone:
+                return Left(note="moot: the namespace is gone")
             if wanted is None:
                 deleted = await self._delete(attempt, order, _is_temporary)
                 note = "there was none before: the temporary one is deleted" if deleted else "there was none"

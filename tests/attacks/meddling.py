@@ -50,26 +50,26 @@ async def let_it_drain(scene: Scene) -> None:
     await scene.cluster.delete(PDB, "blocks-the-drain", "user-cluster-2", uid=budget["metadata"]["uid"])
 
 
-async def into_the_window(scene: Scene, **fields: Any) -> Handle:
+async def into_the_window(scene: Scene, node: str = NODE_OF_FAILED, **fields: Any) -> Handle:
     """A replacement whose member is removed, and whose new member is added and cannot start."""
     handle = await into_the_drain(scene, **fields)
-    await annotate(scene, ANOTHER, "cordoned")
+    await annotate(scene, ANOTHER, "cordoned", node)
     await let_it_drain(scene)
     await scene.reach(handle, "promote_member")
     return handle
 
 
-async def let_it_start(scene: Scene) -> None:
+async def let_it_start(scene: Scene, node: str = NODE_OF_FAILED) -> None:
     """The other replacement gives the node up."""
 
-    def change(node: Object) -> Patch:
-        kept = {k: v for k, v in node["metadata"]["annotations"].items() if k != ANOTHER}
+    def change(found: Object) -> Patch:
+        kept = {k: v for k, v in found["metadata"]["annotations"].items() if k != ANOTHER}
         return [
             {"op": "add", "path": "/metadata/annotations", "value": kept},
             {"op": "add", "path": "/spec/unschedulable", "value": False},
         ]
 
-    await patch_node(scene, change)
+    await patch_node(scene, change, node)
 
 
 async def annotate(scene: Scene, name: str, value: str | None, node: str = NODE_OF_FAILED) -> None:

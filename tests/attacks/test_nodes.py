@@ -29,7 +29,7 @@ from tests.lab.nodes.waiting import until
 
 pytestmark = [pytest.mark.timeout(500), pytest.mark.needs("namespaces", "etcd-3.5")]
 
-SURVIVOR, NODE_OF_SURVIVOR = "kube-etcd-2", "node-3"
+SURVIVOR, NODE_OF_SURVIVOR = "kube-etcd-0", "node-1"
 WITHIN = 240.0
 
 
@@ -88,7 +88,10 @@ async def test_a_node_that_an_upgrade_has_cordoned_is_refused_and_stays_cordoned
 async def test_a_survivor_whose_node_reboots_in_the_window_costs_writes_only_while_it_boots(
     tmp_path: Path,
 ) -> None:
-    """Its own pod starts again, as it was; one that somebody deletes is made anew with `existing`: harmless."""
+    """Its own pod starts again, as it was; one that somebody deletes is made anew with `existing`: harmless.
+
+    It is the lowest ordinal: under `OrderedReady` a higher one would wait for the new member to be Ready.
+    """
     async with scene_of(etcd_35(), tmp_path) as scene:
         await scene.destroy()
         handle = await into_the_window(scene)

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.fixture.names import node_of
+from lab.models import LabReport
+from lab.options import LabOptions
 from replace_etcd.cluster import STATEFUL_SET
 from replace_etcd.models.phase import Phase
-from replace_etcd.models.result import Outcome
+from replace_etcd.models.result import Outcome, ReplacementResult
 from tests.attacks.meddling import (
     ROLLING,
     asked,
@@ -23,6 +26,7 @@ from tests.attacks.meddling import (
     let_it_start,
     nothing_left,
     pod_uids,
+    replaced_though_survivors_restarted,
     restart_rollout,
     stateful_set,
     upgrade,
@@ -111,26 +115,52 @@ async def test_a_strategy_restored_before_the_removal_rolls_back(tmp_path: Path)
     as_before(report)
 
 
-@pytest.mark.parametrize("kubernetes", ["simulated", REAL])
+SAFE = [("simulated", "Parallel", "kube-etcd-2"), ("simulated", "OrderedReady", "kube-etcd-1")]
+SAFE_REAL = [pytest.param(*REAL.values, "Parallel", "kube-etcd-2", marks=REAL.marks)]
+
+
+@pytest.mark.parametrize(("kubernetes", "pod_management", "replica"), [*SAFE, *SAFE_REAL])
 async def test_a_strategy_restored_after_the_removal_goes_away_before_a_survivor_restarts(
+    tmp_path: Path, kubernetes: str, pod_management: str, replica: str
+) -> None:
+    """The controller waits for the new member to be Ready, and by then `OnDelete` stands again."""
+    result, report = await _attacked(tmp_path, etcd_35(kubernetes, pod_management), replica)
+    replaced(result, report)
+
+
+@pytest.mark.parametrize("kubernetes", ["simulated", REAL])
+async def test_under_parallel_a_higher_ordinal_may_be_restarted_once_and_no_other(
     tmp_path: Path, kubernetes: str
 ) -> None:
-    """Again and again, while the new member joins and while it is held for a person's word."""
-    async with scene_of(etcd_35(kubernetes, "Parallel"), tmp_path) as scene:
-        await scene.destroy()
-        handle = await into_the_window(scene, limits={"rejoin": "PT20S"})
+    """Its controller deletes the highest ordinal that differs at once: no watch is faster. It stops there.
+
+    That pod comes back on its data, and is brought back to its flag in the end: two restarts of one survivor.
+    """
+    result, report = await _attacked(tmp_path, etcd_35(kubernetes, "Parallel"), "kube-etcd-1")
+    assert report.judgement.survivor_restarts <= 2
+    assert report.judgement.restarted in ([], ["kube-etcd-2"])
+    replaced_though_survivors_restarted(result, report, restarted=report.judgement.restarted)
+
+
+async def _attacked(
+    directory: Path, options: LabOptions, replica: str
+) -> tuple[ReplacementResult, LabReport]:
+    """Somebody restores `RollingUpdate` again and again, while the new member joins and while it is held."""
+    node = node_of(replica)
+    async with scene_of(options, directory) as scene:
+        await scene.destroy(replica)
+        handle = await into_the_window(scene, node, limits={"rejoin": "PT20S"})
         for _ in range(3):
             await _restored_in_vain(scene)
         await asked(scene, handle)
         assert (await scene.progress(handle)).phase is Phase.HELD
         for _ in range(3):
             await _restored_in_vain(scene)
-        await let_it_start(scene)
+        await let_it_start(scene, node)
         await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
         result = await scene.result(handle)
         await nothing_left(scene)
-        report = await scene.judgement()
-    replaced(result, report)
+        return result, await scene.judgement()
 
 
 async def _restored_in_vain(scene: Scene) -> None:
