@@ -7,7 +7,7 @@ ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
 JOBS ?= 4
 
-.PHONY: setup demo test explore test-faults test-faults-quick lint lock clean
+.PHONY: setup demo test test-full explore test-faults test-faults-quick lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -25,6 +25,11 @@ demo: setup
 
 test: setup lint
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) $(ARGS)
+
+# Everything, with a real control plane and releases of etcd where KUBEBUILDER_ASSETS and ETCD_ASSETS name them.
+test-full: setup lint
+	REPLACE_ETCD_TEST_FULL=1 $(BIN)/python -m pytest --numprocesses=$(JOBS) $(ARGS)
+	$(MAKE) test-faults
 
 # Random faults, many to a run: `make explore SEEDS=100`, or `make explore SEED=7` to replay one.
 SEEDS ?= 10

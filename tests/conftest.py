@@ -1,7 +1,10 @@
 """Leaves out the tests whose needs (`@pytest.mark.needs("kubernetes")`) this machine does not meet, and says so.
 
 Tests run side by side, since most of them wait: those of one file together, as they share what is started for them;
-each end-to-end test by itself, since it starts its own.
+each end-to-end test by itself, since it starts its own; and everything on a real control plane one after the other,
+since each of those takes a good part of a core even when it idles.
+
+`make test-full` runs all; `make test` leaves out what would not fit its time, but for one of each sort.
 """
 
 from __future__ import annotations
@@ -14,6 +17,20 @@ import pytest
 from tests.needs import NEEDS
 
 BY_THEMSELVES = {"e2e", "attacks"}
+LONG = (
+    *("attacks/", "explorer/test_actors"),
+    *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot"),
+)
+ONE_OF_EACH_SORT = (
+    "test_one_that_was_terminated_after_the_removal_is_finished_by_the_next",
+    "test_a_runbook_left_after_any_step_is_finished[simulated-OrderedReady-6]",
+    "test_a_strategy_restored_before_the_removal_rolls_back",
+    "test_a_first_patch_that_comes_after_its_compensation_is_refused",
+    "test_after_the_removal_the_words_lead_to_three_voters[cleaning]",
+    "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
+    "test_a_good_snapshot_is_kept_whole_and_can_be_restored",
+    "test_a_changed_byte_is_found_by_the_checksum_and_final_at_last",
+)
 LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
@@ -30,15 +47,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     for item in items:
         names = [name for mark in item.iter_markers("needs") for name in mark.args]
+        if any(part in item.nodeid for part in LONG) and not item.nodeid.endswith(ONE_OF_EACH_SORT):
+            names.append("time")
         missing = [name for name in names if not present[name]]
         (left_out if missing else kept).append(item)
         config.stash[LEFT_OUT].update(missing[:1])
     for item in kept:
-        if not BY_THEMSELVES & set(item.path.parts):
+        if "real" in _parameters(item).values():
+            item.add_marker(pytest.mark.xdist_group("a real control plane"))
+        elif not BY_THEMSELVES & set(item.path.parts):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    callspec = getattr(item, "callspec", None)
+    return {} if callspec is None else dict(callspec.params)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
