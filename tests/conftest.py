@@ -9,13 +9,17 @@ since each of those takes a good part of a core even when it idles.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.needs import NEEDS
 
+ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
 BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
     *("attacks/", "explorer/test_actors"),
@@ -40,7 +44,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what cannot run here."""
     present = {name: need.present() for name, need in NEEDS.items()}
@@ -53,19 +56,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         missing = [name for name in names if not present[name]]
         (left_out if missing else kept).append(item)
         config.stash[LEFT_OUT].update(missing[:1])
-    for item in kept:
-        if "real" in _parameters(item).values():
-            item.add_marker(pytest.mark.xdist_group("a real control plane"))
-        elif not BY_THEMSELVES & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
 
 
-def _parameters(item: pytest.Item) -> dict[str, Any]:
-    callspec = getattr(item, "callspec", None)
-    return {} if callspec is None else dict(callspec.params)
+class SideBySide(LoadScopeScheduling):
+    """What is run by one worker, one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if ON_A_REAL_CONTROL_PLANE.search(nodeid):
+            return "a real control plane"
+        path = nodeid.partition("::")[0]
+        return nodeid if BY_THEMSELVES & set(Path(path).parts) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    """Instead of one of xdist's own distributions."""
+    return SideBySide(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
