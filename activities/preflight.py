@@ -47,7 +47,10 @@ class PreflightActivities:
                 await look(looks)
             except ReplacementError as error:
                 findings.refuse(
-                    look.__name__.replace("_", " "), f"could not be asked: {error}", "mend it, start again"
+                    look.__name__.replace("_", " "),
+                    f"could not be asked: {error}",
+                    "mend it, start again",
+                    fatal=look in (look_at_objects, look_at_etcd),  # the later ones look at what these find
                 )
             if not findings.may_go_on:
                 break

@@ -58,7 +58,10 @@ async def look_at_etcd(looks: Looks) -> None:
         )
         looks.findings.refuse("exactly one failed member", evidence, NOT_THIS_PROCEDURE, fatal=True)
         return
-    lists = await asyncio.gather(*(survivors.members_by(looks.namespace, pod) for pod in looks.statuses))
+    voting = [
+        pod for pod, status in looks.statuses.items() if not status.learner
+    ]  # a learner refuses to list
+    lists = await asyncio.gather(*(survivors.members_by(looks.namespace, pod) for pod in voting))
     looks.members = sorted(lists[0], key=lambda member: member.id)
     agreed = all(sorted(members, key=lambda member: member.id) == looks.members for members in lists)
     looks.findings.judge("member list", agreed, _listing(looks.members), "wait until the survivors agree")
