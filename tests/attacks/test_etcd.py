@@ -32,7 +32,7 @@ from tests.attacks.conftest import (
     newer_etcd,
     until,
 )
-from tests.e2e.conftest import NAMESPACE, as_before, nothing_lost, replaced
+from tests.e2e.conftest import NAMESPACE, WITHIN, as_before, nothing_lost, replaced
 from tests.robustness.proxy import Held, Passage, Rule, answers, on
 
 pytestmark = [pytest.mark.needs("namespaces", "etcd-3.5"), pytest.mark.timeout(600)]
@@ -234,9 +234,11 @@ async def test_a_second_member_that_dies_before_the_removal_stops_it(tmp_path: P
         await scene.reach(handle, "evict_failed_pod")
         await scene.lab.signal_member(FOLLOWER, "stop")
         await scene.tries_again(handle)
+        assert (await scene.world())["pods"] == before["pods"], "nothing was evicted"
         await handle.execute_update("abort", {"by": "test", "reason": "the quorum is lost"})
         with pytest.raises(WorkflowFailureError) as caught:
-            await handle.result()
+            async with asyncio.timeout(WITHIN):
+                await handle.result()
         assert isinstance(caught.value.cause, CancelledError)
         after = await scene.world()
         assert (after["pods"], after["nodes"], after["record"]) == (before["pods"], before["nodes"], None)
