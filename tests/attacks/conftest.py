@@ -187,7 +187,7 @@ class Attack(Scene):
 
         await until(failed)
 
-    async def world(self) -> dict[str, object]:
+    async def world(self) -> dict[str, Any]:
         """Everything that a replacement could change, down to what tells a rewritten object from an untouched one."""
         stateful_set = await self.stateful_set()
         budget = await self.cluster.get(PDB, SETTINGS.pdb, NAMESPACE)
