@@ -71,6 +71,7 @@ class SideBySide(LoadScopeScheduling):
         return nodeid if BY_THEMSELVES & set(Path(path).parts) else path
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
     """Instead of one of xdist's own distributions."""
     return SideBySide(config, log)
