@@ -185,9 +185,10 @@ class AdminCluster:
         return dict(zip(self.replicas, read, strict=True))
 
     async def _judgement(self) -> Judgement:
+        acknowledged = set(self.workload.ledger.acknowledged)  # before the look: writers may be at it still
         read = await self._keys()
         return judge.judge(
-            acknowledged=set(self.workload.ledger.acknowledged),
+            acknowledged=acknowledged,
             read={name: keys for name, keys in read.items() if keys is not None},
             unread=[name for name, keys in read.items() if keys is None],
             sightings=self.history.sightings,
