@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,13 @@ def _running(mark: str) -> list[tuple[int, str]]:
 
 
 @pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
-    """A demo that ends with the test."""
-    running = Demo(tmp_path)
-    yield running
-    if running.processes():
-        await running.kill()
+async def demo() -> AsyncIterator[Demo]:
+    """A demo that ends with the test; its folder is short of name, since sockets lie in it (108 bytes at most)."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        running = Demo(Path(folder))
+        yield running
+        if running.processes():
+            await running.kill()
 
 
 def leaves_nothing(demo: Demo) -> None:
