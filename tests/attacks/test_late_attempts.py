@@ -11,7 +11,7 @@ import pytest
 from activities.data_directory import DataDirectoryActivities
 from activities.etcd_members import EtcdMemberActivities
 from replace_etcd.cluster import POD, STATEFUL_SET
-from replace_etcd.errors import Invalid, LockLost, OutcomeUnknown
+from replace_etcd.errors import Invalid, LockLost, RemovalDidNotStart
 from replace_etcd.models.orders import Order, UtilityPodOrder
 from replace_etcd.models.result import Outcome
 from replace_etcd.pod_template import is_ready
@@ -47,7 +47,7 @@ async def test_a_removal_that_comes_after_the_new_member_joined_removes_nobody(t
 
         flag_back.release()
         result = await scene.result(handle)
-        with pytest.raises(OutcomeUnknown, match="is gone"):
+        with pytest.raises(RemovalDidNotStart, match="is gone"):
             await scene.late(remove, order)
         assert await scene.members() == members
         report = await scene.judgement()
