@@ -59,7 +59,7 @@ COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.
 lock:
 	@command -v $(UV) >/dev/null || { echo "uv is needed to make the locks; name one with: make lock UV=path/to/uv" >&2; exit 1; }
 	$(UV) $(COMPILE) --all-extras --output-file requirements.lock
-	$(UV) $(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock
+	$(UV) $(COMPILE) --extra api --extra postgres --constraint requirements.lock --output-file requirements-runtime.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
