@@ -63,7 +63,9 @@ def test_no_address_stands_in_it(lock: str) -> None:
     assert not re.search(r"^\s*(-i|-f|--(extra-)?index-url|--find-links)\b", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("lock", "extras"), [(FULL, ("api", "postgres", "lab", "test")), (RUNTIME, ("api", "postgres"))])
+@pytest.mark.parametrize(
+    ("lock", "extras"), [(FULL, ("api", "postgres", "lab", "test")), (RUNTIME, ("api", "postgres"))]
+)
 def test_it_satisfies_what_the_project_declares(lock: str, extras: tuple[str, ...]) -> None:
     found = pins(lock)
     for wanted in declared(*extras):
