@@ -10,7 +10,7 @@ from rich.console import Console
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from replace_etcd import search_attributes
+from replace_etcd import replacements, search_attributes
 from replace_etcd.cli import requests, runs, showing
 from replace_etcd.cli.exits import CliError, Exit, complain
 from replace_etcd.cli.follow import follow
@@ -25,15 +25,15 @@ async def start(given: str | None, options: Mapping[str, Any], *, wait: bool, as
     task_queue = runs.task_queue()
     async with runs.connected() as client:
         run = await runs.start(client, request, task_queue)
-        if not await runs.has_worker(client, task_queue):
-            complain(runs.nobody_works(task_queue))
+        if not await replacements.has_worker(client, task_queue):
+            complain(replacements.nobody_works(task_queue))
         if not wait:
             _started(run, as_json=as_json)
             return Exit.OK
         return await _until_the_end(run, as_json=as_json)
 
 
-def _started(run: runs.Handle, *, as_json: bool) -> None:
+def _started(run: replacements.Handle, *, as_json: bool) -> None:
     if as_json:
         _print_json({"workflow_id": run.id, "run_id": run.run_id})
         return
@@ -42,7 +42,7 @@ def _started(run: runs.Handle, *, as_json: bool) -> None:
     console.print(f"follow it with: replace-etcd status {run.id}", markup=False)
 
 
-async def _until_the_end(run: runs.Handle, *, as_json: bool) -> int:
+async def _until_the_end(run: replacements.Handle, *, as_json: bool) -> int:
     console = Console(stderr=as_json, highlight=False)
     narrator = Narrator(console)
     narrator.say(f"started {run.id} (run {run.run_id})")
@@ -54,7 +54,7 @@ async def _until_the_end(run: runs.Handle, *, as_json: bool) -> int:
         showing.print_ending(console, ending)
     if ending.outcome is None:
         complain(ending.reason)
-    return ending.code
+    return runs.exit_code(ending)
 
 
 async def status(name: str | None, *, as_json: bool) -> int:
@@ -62,10 +62,10 @@ async def status(name: str | None, *, as_json: bool) -> int:
     async with runs.connected() as client:
         if name is None:
             return await _list(client, as_json=as_json)
-        described = await _described(client, requests.workflow_id_of(name))
-        run = runs.handle(client, described.id, described.run_id)
+        described = await _described(client, replacements.workflow_id_of(name))
+        run = replacements.handle(client, described.id, described.run_id)
         if described.status is not WorkflowExecutionStatus.RUNNING:
-            return _show_closed(described, await runs.ending(run), as_json=as_json)
+            return _show_closed(described, await replacements.ending(run), as_json=as_json)
         return await _show_running(client, described, run, as_json=as_json)
 
 
@@ -81,7 +81,9 @@ async def _described(client: Client, workflow_id: str) -> WorkflowExecutionDescr
         ) from None
 
 
-def _show_closed(described: WorkflowExecutionDescription, ending: runs.Ending, *, as_json: bool) -> int:
+def _show_closed(
+    described: WorkflowExecutionDescription, ending: replacements.Ending, *, as_json: bool
+) -> int:
     if as_json:
         _print_json(showing.ended(described.id, described.run_id, ending))
     else:
@@ -93,13 +95,13 @@ def _show_closed(described: WorkflowExecutionDescription, ending: runs.Ending, *
 
 
 async def _show_running(
-    client: Client, described: WorkflowExecutionDescription, run: runs.Handle, *, as_json: bool
+    client: Client, described: WorkflowExecutionDescription, run: replacements.Handle, *, as_json: bool
 ) -> int:
-    worked_on = await runs.has_worker(client, described.task_queue)
-    seen = await runs.progress(run) if worked_on else None
+    worked_on = await replacements.has_worker(client, described.task_queue)
+    seen = await replacements.progress(run) if worked_on else None
     phase = described.typed_search_attributes.get(search_attributes.PHASE)
     if not worked_on:
-        complain(runs.nobody_works(described.task_queue))
+        complain(replacements.nobody_works(described.task_queue))
     if as_json:
         _print_json(showing.going_on(described, seen, phase, worked_on=worked_on))
         return Exit.OK
@@ -108,12 +110,15 @@ async def _show_running(
     if seen is None:
         console.print(f"phase: {phase or 'not begun'}; the steps are known to a worker only", markup=False)
         return Exit.OK
-    showing.print_progress(console, seen, runs.attempt(described, seen))
+    showing.print_progress(console, seen, replacements.attempt(described, seen))
     return Exit.OK
 
 
 async def _list(client: Client, *, as_json: bool) -> int:
-    found = [item async for item in client.list_workflows(f"WorkflowType = '{runs.WORKFLOW}'", limit=LISTED)]
+    found = [
+        item
+        async for item in client.list_workflows(f"WorkflowType = '{replacements.WORKFLOW}'", limit=LISTED)
+    ]
     if as_json:
         _print_json([showing.listed(item) for item in found])
     else:

@@ -6,17 +6,17 @@ import asyncio
 
 from temporalio.service import RPCError
 
-from replace_etcd.cli import runs
+from replace_etcd import replacements
 from replace_etcd.cli.views import ProgressView
 
 LOOK_EVERY = 0.3
 
 
-async def follow(run: runs.Handle, view: ProgressView) -> runs.Ending:
+async def follow(run: replacements.Handle, view: ProgressView) -> replacements.Ending:
     """Show each step as it ends; return how the run ended."""
     looking = asyncio.create_task(_look_on(run, view))
     try:
-        ending = await runs.ending(run)
+        ending = await replacements.ending(run)
     finally:
         looking.cancel()
         await asyncio.wait({looking})
@@ -25,15 +25,15 @@ async def follow(run: runs.Handle, view: ProgressView) -> runs.Ending:
     return ending
 
 
-async def _look_on(run: runs.Handle, view: ProgressView) -> None:
+async def _look_on(run: replacements.Handle, view: ProgressView) -> None:
     while True:
         try:
             described = await run.describe()
-            seen = await runs.progress(run)
+            seen = await replacements.progress(run)
         except (
             RPCError
         ):  # Temporal is away for a moment; the one that waits for the end says so if it stays away
             seen = None
         else:
-            view.update(seen, runs.attempt(described, seen))
+            view.update(seen, replacements.attempt(described, seen))
         await asyncio.sleep(LOOK_EVERY)

@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from temporalio.client import WorkflowExecution, WorkflowExecutionDescription
 
-from replace_etcd.cli.runs import Attempt, Ending
 from replace_etcd.cli.views import step_line
 from replace_etcd.models.plan import Plan, Verdict
 from replace_etcd.models.result import Outcome, Progress, Step
+from replace_etcd.replacements import Attempt, Ending
 from replace_etcd.search_attributes import FAILED_REPLICA, OUTCOME, PHASE, REQUESTED_BY, USER_CLUSTER
 
 WIDE = 300

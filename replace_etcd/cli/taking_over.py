@@ -8,6 +8,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from replace_etcd import replacements
 from replace_etcd.cli import runs
 from replace_etcd.cli.exits import CliError, Exit, complain
 from replace_etcd.models.restoring import ID_PREFIX, WORKFLOW_TYPE, Restored, RestoreRequest, RestoreResult
@@ -22,8 +23,8 @@ async def take_over(user_cluster: str, reason: str, requested_by: str | None, *,
     task_queue = runs.task_queue()
     async with runs.connected() as client:
         handle = await _start(client, request, task_queue)
-        if not await runs.has_worker(client, task_queue):
-            complain(runs.nobody_works(task_queue))
+        if not await replacements.has_worker(client, task_queue):
+            complain(replacements.nobody_works(task_queue))
         try:
             result = await handle.result()
         except WorkflowFailureError as failure:

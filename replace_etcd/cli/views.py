@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.text import Text
 
-from replace_etcd.cli.runs import Attempt
 from replace_etcd.models.result import Progress, Step
+from replace_etcd.replacements import Attempt
 
 PATIENCE_SECONDS = 5.0
 """A step that runs for longer is named even where nothing moves."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from temporalio.client import Client
 
+from replace_etcd import replacements
 from replace_etcd.cli import runs
 from replace_etcd.models.request import ReplacementRequest
 from tests.cli.conftest import QUEUE, Terminal, working
@@ -47,7 +48,7 @@ async def test_one_that_waits_says_for_what(
     async with working(client, script), asyncio.timeout(30):
         run = await runs.start(client, waiting, QUEUE)
         while True:
-            seen = await runs.progress(run)
+            seen = await replacements.progress(run)
             if seen is not None and seen.waiting_for:
                 break
         answer = await terminal("status", user_cluster)
@@ -74,7 +75,7 @@ async def test_a_closed_one_shows_how_it_ended_without_a_worker(
     script.fail("drain_node")
     async with working(client, script):
         run = await runs.start(client, request_, QUEUE)
-        assert (await runs.ending(run)).code == 4
+        assert runs.exit_code(await replacements.ending(run)) == 4
     people, programs = (
         await terminal("status", request_.user_cluster),
         await terminal("status", run.id, "--json"),
@@ -90,7 +91,7 @@ async def test_all_of_them_are_listed(
 ) -> None:
     async with working(client, script):
         run = await runs.start(client, request_, QUEUE)
-        await runs.ending(run)
+        await replacements.ending(run)
     people, programs = await terminal("status"), await terminal("status", "--json")
     assert run.id in people.out
     (mine,) = [item for item in programs.json if item["workflow_id"] == run.id]

@@ -10,9 +10,8 @@ from rich.console import Console
 
 from lab.models import Judgement, LabReport, Member, ObjectsView, TrafficReport
 from replace_etcd.cli.demo import play, report
-from replace_etcd.cli.exits import OF_OUTCOME
-from replace_etcd.cli.runs import Ending
 from replace_etcd.models.result import Outcome
+from replace_etcd.replacements import Ending
 
 OBJECTS = ObjectsView(
     pdb_spec={"minAvailable": 2},
@@ -165,7 +164,7 @@ def test_people_read_what_is_not_as_before() -> None:
 )
 def test_the_exit_code_is_the_outcomes_or_1(outcome: Outcome, story: LabReport, code: int) -> None:
     console = Console(file=io.StringIO())
-    ending = Ending(outcome, "it [broke]", None, OF_OUTCOME[outcome])
+    ending = Ending(outcome, "it [broke]")
     assert play.judge(ending, built(story), story, console) == code
     assert isinstance(console.file, io.StringIO)
     assert ("Replaced; no write lost" in console.file.getvalue()) == (code == 0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from replace_etcd import replacements
 from replace_etcd.cli import requests
 
 
 def test_only_what_was_asked_for_is_sent() -> None:
     request = requests.build_request({}, {"user_cluster": "user-cluster-1", "node": None, "drain": "replica"})
-    assert requests.payload(request) == {"user_cluster": "user-cluster-1", "drain": "replica"}
+    assert replacements.payload(request) == {"user_cluster": "user-cluster-1", "drain": "replica"}
 
 
 def test_options_win_over_the_input() -> None:
@@ -27,26 +28,26 @@ def test_the_input_may_be_a_file(tmp_path: Path) -> None:
 
 def test_limits_are_sent_as_any_tool_writes_them() -> None:
     request = requests.build_request({"user_cluster": "a", "limits": {"drain": "PT10M"}}, {})
-    assert requests.payload(request)["limits"] == {"drain": "PT10M"}
+    assert replacements.payload(request)["limits"] == {"drain": "PT10M"}
 
 
 def test_a_user_cluster_has_one_replacement_and_any_number_of_plans() -> None:
     replacement = requests.build_request({"user_cluster": "a"}, {})
     plan = requests.build_request({"user_cluster": "a", "dry_run": True}, {})
-    assert requests.workflow_id(replacement) == "replace-etcd.a"
-    first, second = requests.workflow_id(plan), requests.workflow_id(plan)
+    assert replacements.workflow_id(replacement) == "replace-etcd.a"
+    first, second = replacements.workflow_id(plan), replacements.workflow_id(plan)
     assert first.startswith("plan-etcd.a.")
     assert first != second
 
 
 def test_a_replacement_is_named_by_its_user_cluster_or_its_id() -> None:
-    assert requests.workflow_id_of("user-cluster-1") == "replace-etcd.user-cluster-1"
-    assert requests.workflow_id_of("plan-etcd.user-cluster-1.x") == "plan-etcd.user-cluster-1.x"
+    assert replacements.workflow_id_of("user-cluster-1") == "replace-etcd.user-cluster-1"
+    assert replacements.workflow_id_of("plan-etcd.user-cluster-1.x") == "plan-etcd.user-cluster-1.x"
 
 
 def test_the_page_of_the_workflow_says_who_asked_for_what_and_why() -> None:
     request = requests.build_request(
         {"user_cluster": "a", "failed_replica": "kube-etcd-1", "incident": "INC-7", "requested_by": "ann"}, {}
     )
-    assert requests.summary(request) == "replace kube-etcd-1 of a (INC-7)"
-    assert "- requested_by: ann" in requests.static_details(request)
+    assert replacements.summary(request) == "replace kube-etcd-1 of a (INC-7)"
+    assert "- requested_by: ann" in replacements.static_details(request)

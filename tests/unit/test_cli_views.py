@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from replace_etcd.cli.runs import Attempt
 from replace_etcd.cli.views import Narrator, ProgressView
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.result import Progress, Step
+from replace_etcd.replacements import Attempt
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

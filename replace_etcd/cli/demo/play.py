@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from lab.fixture.names import REPLICAS, USER_CLUSTER
 from lab.models import LabReport
+from replace_etcd import replacements
 from replace_etcd.cli import requests, runs
 from replace_etcd.cli.demo import report
 from replace_etcd.cli.demo.stage import Stage, staged
@@ -105,7 +106,7 @@ async def _replace(failed: str, scene: Scene, stage: Stage, narrator: Narrator) 
 
 async def _run(
     request: ReplacementRequest, stage: Stage, narrator: Narrator
-) -> tuple[runs.Handle, runs.Ending]:
+) -> tuple[replacements.Handle, replacements.Ending]:
     run = await runs.start(stage.client, request, stage.task_queue)
     page = f"namespaces/{stage.client.namespace}/workflows/{run.id}/{run.run_id}/history"
     narrator.say(f"started {run.id}: {stage.temporal.ui}/{page}")
@@ -113,7 +114,7 @@ async def _run(
         return run, await stage.while_worker_lives(follow(run, view))
 
 
-def judge(ending: runs.Ending, written: report.DemoReport, lab: LabReport, console: Console) -> int:
+def judge(ending: replacements.Ending, written: report.DemoReport, lab: LabReport, console: Console) -> int:
     """Print the report and everything that does not hold; the exit code."""
     console.print()
     for what, how in report.lines(written, lab):
@@ -123,7 +124,7 @@ def judge(ending: runs.Ending, written: report.DemoReport, lab: LabReport, conso
     for sentence in [*([ending.reason] if ending.reason else []), *failures]:
         console.print(f"[red]failed:[/] {escape(sentence)}", soft_wrap=True)
     if failures:
-        return ending.code or Exit.FAILED
+        return runs.exit_code(ending) or Exit.FAILED
     console.print("[green]Replaced; no write lost, no healthy member restarted, everything as before.[/]")
     return Exit.OK
 
@@ -137,7 +138,7 @@ def how_to_look(stage: Stage) -> str:
             "Everything runs on until Ctrl-C. Look at it:",
             f"  Web UI: {stage.temporal.ui}",
             f"  export TEMPORAL_ADDRESS={stage.temporal.address}",
-            f"  {_program('temporal')} workflow show --workflow-id {requests.workflow_id_of(USER_CLUSTER)}",
+            f"  {_program('temporal')} workflow show --workflow-id {replacements.workflow_id_of(USER_CLUSTER)}",
             f"  {_program('replace-etcd')} status {USER_CLUSTER}",
             f"  export KUBECONFIG={shlex.quote(str(stage.lab.kubeconfig))}",
             f"  kubectl -n {USER_CLUSTER} get pods -o wide",

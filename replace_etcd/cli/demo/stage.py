@@ -21,7 +21,7 @@ from lab.options import LabOptions
 from lab.processes import Component
 from lab.runner import running_lab
 from lab.temporal_server import TemporalServer, running_temporal
-from replace_etcd.cli import runs
+from replace_etcd import replacements
 from replace_etcd.cli.exits import CliError, Exit
 from replace_etcd.cli.views import Narrator
 
@@ -46,7 +46,7 @@ class Stage:
         try:
             async with asyncio.timeout(READY_WITHIN):
                 while True:
-                    if await runs.has_worker(self.client, self.task_queue):
+                    if await replacements.has_worker(self.client, self.task_queue):
                         return
                     await asyncio.sleep(LOOK_EVERY)
         except TimeoutError:
