@@ -8,6 +8,12 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
+def _audit_file() -> str:
+    """Where the XDG base directory specification has state that outlives a restart."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return f"sqlite:///{Path(state) / 'replace-etcd' / 'audit.db'}"
+
+
 class Settings(BaseSettings):
     """Names of objects, and how patient the steps are; each field is `REPLACE_ETCD_` plus its name in capitals.
 
@@ -56,6 +62,11 @@ class Settings(BaseSettings):
     )
     stuck_after_seconds: float = Field(
         default=3600.0, gt=0, description="how long a record may stand still before the alarm is raised"
+    )
+
+    audit: str = Field(
+        default_factory=_audit_file,
+        description="the audit's database, as a SQLAlchemy URL (SQLite or PostgreSQL); empty: no audit is kept",
     )
 
     failure_probe_seconds: float = Field(

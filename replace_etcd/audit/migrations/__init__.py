@@ -1,0 +1,1 @@
+"""The steps of the schema, by Alembic; they ship with the package."""
