@@ -6,6 +6,7 @@ somebody else had cordoned is refused: the new member could not start on it (doc
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from activities.drain import Drain
 from activities.fencing import Attempt, fenced
@@ -16,6 +17,7 @@ from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
 from replace_etcd.errors import ClusterError, Moved, NotYet
 from replace_etcd.models.orders import Done, DrainOrder, NodeTaken, Order
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Pins
 
 HOLDER_PREFIX = "replace-etcd/cordon."
@@ -83,8 +85,14 @@ class NodeActivities:
 
     @step
     async def uncordon_node(self, order: Order) -> Done:
-        """Leave the holders; the last one to leave makes the node schedulable, if it was so before."""
-        return await self._change(order, uncordon)
+        """Leave the holders; the last one to leave makes the node schedulable, if it was so before.
+
+        On the way forward the node stays ours alone until the new member's pod was restarted: under the cordon of
+        the next replacement it would not come back, and its voter be missing.
+        """
+        if order.fence.phase is Phase.ADDING:
+            return await self._change(order, partial(uncordon, alone=True), leaves=True)
+        return await self._change(order, uncordon, leaves=True)
 
     @step
     async def evict_failed_pod(self, order: Order) -> Done:
@@ -173,15 +181,17 @@ class NodeActivities:
             raise Moved(f"the eviction of pod {pins.replica} was refused as a conflict")
         return Done(note="the pod of the plan is gone already")
 
-    async def _change(self, order: Order, change: Callable[[Object, str], tuple[Patch, str]]) -> Done:
-        """Patch the node, unless it is not the one of the plan any more."""
+    async def _change(
+        self, order: Order, change: Callable[[Object, str], tuple[Patch, str]], *, leaves: bool = False
+    ) -> Done:
+        """Patch the node; one that is not the one of the plan any more can only be left."""
         pins = order.pins
         note = ""
 
         def decide(node: Object | None) -> Patch:
             nonlocal note
             if node is None or node["metadata"]["uid"] != pins.node_uid:
-                if change is not uncordon:
+                if not leaves:
                     raise Moved(f"node {pins.node} is not the one of the plan")
                 note = "moot: the node is not there any more"
                 return []
@@ -228,12 +238,26 @@ def cordon(node: Object, holder: str, *, adopt: bool = False) -> tuple[Patch, st
     )
 
 
-def uncordon(node: Object, holder: str) -> tuple[Patch, str]:
-    """The patch that gives the node up: `holder` leaves, and the last one makes it schedulable, if it was so before."""
+async def give_node_up(tools: Toolbox, attempt: Attempt, pins: Pins) -> None:
+    """Let the next replacement have the node; one that is not ours, or is gone, is left."""
+    holder = HOLDER_PREFIX + pins.user_cluster
+
+    def decide(node: Object | None) -> Patch:
+        return [] if node is None or node["metadata"]["uid"] != pins.node_uid else uncordon(node, holder)[0]
+
+    await guarded_patch(tools, attempt, NODE, pins.node, None, change=decide)
+
+
+def uncordon(node: Object, holder: str, *, alone: bool = False) -> tuple[Patch, str]:
+    """The patch that gives the node up: `holder` leaves, and the last one makes it schedulable, if it was so before.
+
+    With `alone` it can be used again, and no other replacement has it yet.
+    """
     holders = cordon_holders(node)
     annotations = node["metadata"].get("annotations") or {}
     user_cluster = holder.removeprefix(HOLDER_PREFIX)
-    kept = {k: v for k, v in annotations.items() if k != holder and (k, v) != (EXCLUSIVE, user_cluster)}
+    given_up = {holder} | (set() if alone or annotations.get(EXCLUSIVE) != user_cluster else {EXCLUSIVE})
+    kept = {key: value for key, value in annotations.items() if key not in given_up}
     if kept == annotations:
         return [], "not held"
     operations: Patch = [{"op": "add", "path": "/metadata/annotations", "value": kept}]

@@ -10,6 +10,7 @@ from activities.preflight_resume import (
     resume_with_all_answering,
     resume_with_silent_member,
 )
+from activities.preflight_starts import look_at_starts
 from activities.snapshot_on_worker import worker_side
 from activities.step import tell
 from activities.survivors import Survivors, output_of
@@ -69,6 +70,7 @@ async def look_at_etcd(looks: Looks) -> None:
         return
     if not looks.is_removed:
         await _unanswered(looks, survivors)
+        look_at_starts(looks)
     await _survivors_bear_it(looks, survivors)
 
 

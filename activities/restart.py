@@ -7,11 +7,12 @@ pod carries it; a survivor does if its node rebooted in the window (docs/contrac
 import asyncio
 
 from activities.fencing import Attempt, fenced
+from activities.node import give_node_up
 from activities.standing_edit import edit_stands
 from activities.stateful_set import flag_in_pod, flag_of, pods_of, read_stateful_set
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
-from replace_etcd.cluster import POD, Object
+from replace_etcd.cluster import NODE, POD, Object
 from replace_etcd.errors import (
     ClusterError,
     CommandFailed,
@@ -28,6 +29,7 @@ from replace_etcd.pod_template import is_ready
 
 POLL_SECONDS = 0.2
 RECREATED_SECONDS = 120.0
+SCHEDULABLE_SECONDS = 120.0
 
 
 class RestartActivities:
@@ -39,7 +41,10 @@ class RestartActivities:
 
     @step
     async def restart_replaced_pod(self, order: NewMemberOrder) -> Done:
-        """Delete each pod that carries `existing`, by uid, and wait for its voter; done where none carries it."""
+        """Delete each pod that carries `existing`, by uid, and wait for its voter; done where none carries it.
+
+        After it nothing needs the node any more: it is given up.
+        """
         pins = order.pins
         restarted = []
         async with (
@@ -48,18 +53,21 @@ class RestartActivities:
         ):
             stateful_set = await read_stateful_set(self._tools, pins)
             if flag_of(stateful_set, pins) == pins.flag.existing:
+                await give_node_up(self._tools, attempt, pins)
                 return Done(note="existing is the template's own flag: nothing to restart")
             for pod in await pods_of(self._tools, stateful_set):
                 if flag_in_pod(pod, pins) == pins.flag.existing:
                     await self._restart(order, attempt, pod, stateful_set)
                     restarted.append(pod["metadata"]["name"])
             await self._wait_for_all(pins, stateful_set)
+            await give_node_up(self._tools, attempt, pins)
         return Done(note=f"restarted: {', '.join(restarted) or 'none'}")
 
     async def _restart(
         self, order: NewMemberOrder, attempt: Attempt, pod: Object, stateful_set: Object
     ) -> None:
         pins, name = order.pins, pod["metadata"]["name"]
+        await self._wait_for_node(pod)
         await self._wait_for_all(pins, stateful_set)
         await self._move_leadership_away(pins, attempt, name, stateful_set)
         await attempt.hold()
@@ -71,6 +79,18 @@ class RestartActivities:
             pins.user_cluster,
             lambda found: is_ready(found) and flag_in_pod(found or {}, pins) == pins.flag.original,
             seconds=RECREATED_SECONDS,
+        )
+
+    async def _wait_for_node(self, pod: Object) -> None:
+        """A pod that is deleted while its node is cordoned does not come back, and its voter would be missing."""
+        name = pod["spec"]["nodeName"]
+        tell(f"waiting until {name} is schedulable: pod {pod['metadata']['name']} is restarted there")
+        await self._tools.cluster.wait_for(
+            NODE,
+            name,
+            None,
+            lambda node: node is None or not node["spec"].get("unschedulable"),
+            seconds=SCHEDULABLE_SECONDS,
         )
 
     async def _move_leadership_away(

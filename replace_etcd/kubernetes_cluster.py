@@ -7,6 +7,7 @@ and gives no exit code, and only a Status on channel 3 says that a command has e
 """
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -59,7 +60,9 @@ class KubernetesCluster:
 
     def __init__(self, configuration: Configuration) -> None:
         self._client = ApiClient(configuration)
-        self._websockets = WsApiClient(configuration, heartbeat=WEBSOCKET_HEARTBEAT_SECONDS)
+        for_execs = copy.copy(configuration)
+        for_execs.client_session_kwargs = {"middlewares": (_sent_once,)}
+        self._websockets = WsApiClient(for_execs, heartbeat=WEBSOCKET_HEARTBEAT_SECONDS)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -302,6 +305,18 @@ class KubernetesCluster:
             raise
         async with socket:
             yield socket
+
+
+async def _sent_once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending an exec again, as it does with a GET whose connection breaks before an answer."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:  # nothing was sent, and it is not sent again
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error)) from error
 
 
 async def _next(

@@ -48,7 +48,6 @@ class Settings(BaseSettings):
 
     utility_image: str = "gcr.io/gke-on-prem-release/etcd-util:latest"
     utility_name_prefix: str = "etcd-utility"
-    cluster_name_label: str = "kubernetes.googleapis.com/cluster-name"
     management_namespace_suffix: str = "-gke-onprem-mgmt"
 
     snapshot_dir: Path | None = Field(

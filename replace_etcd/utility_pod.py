@@ -30,10 +30,8 @@ def utility_pod(pins: Pins, settings: Settings, run: str, generation: int) -> Ob
         "spec": {
             "containers": [_container(settings, run)],
             "volumes": _volumes(pins),
-            "nodeSelector": {
-                settings.cluster_name_label: pins.user_cluster,
-                "kubernetes.io/hostname": pins.node_hostname,
-            },
+            # The runbook's other label names one user cluster, and a node may be shared by many.
+            "nodeSelector": {"kubernetes.io/hostname": pins.node_hostname},
             "tolerations": [
                 _toleration("node.kubernetes.io/not-ready", "NoExecute", 300),
                 _toleration("node.kubernetes.io/unreachable", "NoExecute", 300),

@@ -84,7 +84,7 @@ def _steps(record: Record, settings: Settings) -> list[Step]:
         return _back(WayBack(record, pins, settings))
     steps = WayForward(record, pins, settings)
     if furthest in REJOINED:
-        return [*steps.begin(), *_restore(steps)]
+        return [*steps.begin(), steps.free_node(), *_restore(steps)]
     return [
         *steps.begin(),
         steps.edit_stands(),

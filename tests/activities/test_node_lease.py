@@ -4,9 +4,11 @@ import asyncio
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.node import EXCLUSIVE, NodeActivities, holder_of
+from activities.fencing import fenced
+from activities.node import EXCLUSIVE, NodeActivities, give_node_up, holder_of
+from activities.step import step
 from replace_etcd.cluster import NAMESPACE, NODE
-from replace_etcd.models.orders import NodeTaken, Order
+from replace_etcd.models.orders import Done, NodeTaken, Order
 from replace_etcd.models.phase import Phase
 from tests.activities.conftest import Bench
 
@@ -28,7 +30,29 @@ async def test_a_free_node_is_taken_and_given_up_with_the_cordon(bench: Bench) -
     assert not taken.waited
     assert await holder(bench) == bench.pins.user_cluster
     await bench.run(node.cordon_node, bench.order(Order, Phase.DRAINING))
+    await bench.run(node.uncordon_node, bench.order(Order, Phase.HELD))
+    assert await holder(bench) == ""
+
+
+async def test_on_the_way_forward_it_is_schedulable_at_once_and_given_up_later(bench: Bench) -> None:
+    """The new member's pod is restarted once more: under the cordon of the next it would not come back."""
+    await bench.claim()
+    node = NodeActivities(bench.tools)
+    await bench.run(node.take_node, bench.order(Order, Phase.WAITING_FOR_NODE))
+    await bench.run(node.cordon_node, bench.order(Order, Phase.DRAINING))
     await bench.run(node.uncordon_node, bench.order(Order, Phase.ADDING))
+    found = await bench.cluster.get(NODE, bench.pins.node)
+    assert found is not None
+    assert not found["spec"].get("unschedulable")
+    assert await holder(bench) == bench.pins.user_cluster
+
+    @step
+    async def give_it_up(order: Order) -> Done:
+        async with fenced(bench.tools, order) as attempt:
+            await give_node_up(bench.tools, attempt, order.pins)
+        return Done()
+
+    await bench.run(give_it_up, bench.order(Order, Phase.RESTORING))
     assert await holder(bench) == ""
 
 
@@ -98,7 +122,7 @@ async def test_of_two_that_want_a_node_at_once_one_has_it_and_the_other_waits_fo
     winner = await holder(bench)
     assert taking[winner] in done
     first = both.pop(winner)
-    await first.run(NodeActivities(first.tools).uncordon_node, first.order(Order, Phase.ADDING))
+    await first.run(NodeActivities(first.tools).uncordon_node, first.order(Order, Phase.ROLLING_BACK))
     (loser,) = both
     taken = await taking[loser]
     assert taken.waited

@@ -3,9 +3,13 @@
 import asyncio
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
+from kubernetes.aio.client import Configuration
 
 from replace_etcd.cluster import AdminCluster, CommandResult, Sink
 from replace_etcd.errors import NotStarted, OutcomeUnknown
+from replace_etcd.kubernetes_cluster import KubernetesCluster
 from tests.lab.test_exec import node
 from tests.lab.world import World
 
@@ -87,6 +91,26 @@ async def test_an_error_of_the_sink_arrives_as_it_is(cluster: AdminCluster, worl
 
     with pytest.raises(OSError, match="No space left"):
         await stream(cluster, world, full, "echo", "x")
+
+
+async def test_a_command_is_sent_once_though_its_connection_breaks_before_an_answer() -> None:
+    """It may have been started: aiohttp would send it again, and two of it would run."""
+    sent: list[str] = []
+
+    async def break_it(request: web.BaseRequest) -> web.Response:
+        sent.append(request.path)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with RawTestServer(break_it) as server:
+        cluster = KubernetesCluster(Configuration(host=f"http://{server.host}:{server.port}"))
+        try:
+            with pytest.raises(OutcomeUnknown):
+                await cluster.execute("n", "p", "main", ["true"], seconds=10)
+        finally:
+            await cluster.close()
+    assert sent == ["/api/v1/namespaces/n/pods/p/exec"]
 
 
 async def test_a_pod_that_is_not_there_never_started(cluster: AdminCluster, world: World) -> None:

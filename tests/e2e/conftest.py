@@ -59,13 +59,15 @@ class Scene:
 
     async def result(self, handle: WorkflowHandle[Any, ReplacementResult]) -> ReplacementResult:
         """How it ended; where it failed, the result that the error carries."""
-        async with asyncio.timeout(WITHIN):
-            try:
+        try:
+            async with asyncio.timeout(WITHIN):
                 return await handle.result()
-            except WorkflowFailureError as failure:
-                if not isinstance(failure.cause, ApplicationError) or not failure.cause.details:
-                    raise
-                return ReplacementResult.model_validate(failure.cause.details[0])
+        except TimeoutError:
+            raise AssertionError(f"no end: {(await self.progress(handle)).model_dump_json()}") from None
+        except WorkflowFailureError as failure:
+            if not isinstance(failure.cause, ApplicationError) or not failure.cause.details:
+                raise
+            return ReplacementResult.model_validate(failure.cause.details[0])
 
     async def reach(self, handle: WorkflowHandle[Any, ReplacementResult], step: str) -> None:
         """Wait until the replacement carries out a step."""

@@ -94,11 +94,7 @@ class Passage:
                         return
 
     async def accept(self) -> None:
-        """Answer the handshake of an exec, before the command starts.
-
-        The worker's HTTP library sends a GET again, once, whose connection breaks before any answer: what is lost
-        has to be lost after the handshake.
-        """
+        """Answer the handshake of an exec, before the command starts: what is lost is lost after it."""
         await web.WebSocketResponse(protocols=(PROTOCOL,), compress=False).prepare(self._request)
 
     def drop(self) -> web.Response:

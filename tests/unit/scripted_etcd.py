@@ -93,6 +93,7 @@ class ScriptedEtcd:
         self.alarms: list[Any] = []
         self.certificate = certificate()
         self.administers = True
+        self.runs_for = dict.fromkeys(NAMES, timedelta(days=1))
         self.asked: list[str] = []
         self.objects: dict[tuple[str, str], Object] = {}
 

@@ -1,6 +1,7 @@
 """Each thing that etcd can say against a replacement is refused, and a cluster that says none of it is not."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,7 +34,10 @@ async def look(etcd: ScriptedEtcd, **fields: Any) -> dict[str, Check]:
     looks = Looks(etcd.tools(), request, Findings())
     spec = {"containers": [CONTAINER]}
     looks.stateful_set = {"spec": {"replicas": 3, "template": {"spec": spec}}}
-    looks.pods = {name: {"metadata": {"uid": f"uid-{name}"}, "spec": spec} for name in NAMES}
+    looks.pods = {
+        name: {"metadata": {"uid": f"uid-{name}"}, "spec": spec, "status": running_for(etcd.runs_for[name])}
+        for name in NAMES
+    }
 
     @step
     async def looking() -> Done:
@@ -44,6 +48,13 @@ async def look(etcd: ScriptedEtcd, **fields: Any) -> dict[str, Check]:
     assert all(check.evidence for check in looks.findings.checks)
     assert all(check.way_out for check in looks.findings.checks if check.verdict is REFUSE)
     return {check.name: check for check in looks.findings.checks}
+
+
+def running_for(time: timedelta) -> dict[str, Any]:
+    """The status of a pod whose container has run for so long."""
+    since = (datetime.now(UTC) - time).strftime("%Y-%m-%dT%H:%M:%SZ")
+    running = {"running": {"startedAt": since}}
+    return {"containerStatuses": [{"name": "kube-etcd", "restartCount": 3, "state": running}]}
 
 
 def refused(checks: dict[str, Check]) -> dict[str, str]:
@@ -158,6 +169,18 @@ async def test_a_version_known_to_corrupt_is_a_warning() -> None:
     for member in etcd.members:
         member.version = "3.5.1"
     assert (await look(etcd))["version"].verdict is WARN
+
+
+async def test_a_survivor_that_started_just_now_is_a_warning_with_what_to_find_out() -> None:
+    """It may have been emptied and have rejoined under its old id: nothing that etcd says tells it."""
+    etcd = ScriptedEtcd()
+    etcd.runs_for["kube-etcd-1"] = etcd.runs_for["kube-etcd-2"] = timedelta(minutes=4)
+    checks = await look(etcd)
+    assert refused(checks) == {}
+    started = checks["survivors' last start"]
+    assert (started.verdict, started.evidence) == (WARN, "kube-etcd-2 started 4 min ago, restart 3")
+    assert "kubectl -n user-cluster-1 logs kube-etcd-2 -c kube-etcd --previous" in started.way_out
+    assert "kube-etcd-1 may hold the only copy" in started.way_out
 
 
 @pytest.mark.parametrize("number", [0, 1])
