@@ -205,7 +205,7 @@ class EtcdMemberActivities:
                 members = await self._survivors.members(pins)
                 member = _must_be_listed(members, new_id)
                 progress.see("started" if member.started else "listed")
-                status = await self._survivors.status(pins.user_cluster, pins.replica)
+                status = await self._survivors.status(pins, pins.replica)
                 progress.see(status.raft_applied_index)
                 pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
                 ready = pod is not None and is_ready(pod) and flag_in_pod(pod, pins) == pins.flag.existing
@@ -232,7 +232,7 @@ class EtcdMemberActivities:
         try:
             while True:
                 for survivor in pins.survivors:
-                    read = await self._survivors.run(pins.user_cluster, survivor.pod, ["get", "replace-etcd"])
+                    read = await self._survivors.run(pins, survivor.pod, ["get", "replace-etcd"])
                     output_of("etcdctl get", read)
                 if not _listed(await self._survivors.members(pins), pins.member_id):
                     return False
@@ -254,7 +254,7 @@ class EtcdMemberActivities:
     async def _applied(self, pins: Pins) -> int | None:
         """How far the new member says it is; None while it does not answer."""
         try:
-            return (await self._survivors.status(pins.user_cluster, pins.replica)).raft_applied_index
+            return (await self._survivors.status(pins, pins.replica)).raft_applied_index
         except PASSING:
             return None
 
@@ -301,10 +301,10 @@ class EtcdMemberActivities:
         *others, last = pins.survivors
         for survivor in others:
             try:
-                return await self._survivors.run(pins.user_cluster, survivor.pod, arguments)
+                return await self._survivors.run(pins, survivor.pod, arguments)
             except NotStarted:
                 continue
-        return await self._survivors.run(pins.user_cluster, last.pod, arguments)
+        return await self._survivors.run(pins, last.pod, arguments)
 
     def _add_command(self, pins: Pins) -> list[str]:
         learner = ["--learner"] if pins.join_as_learner else []

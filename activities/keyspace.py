@@ -2,7 +2,7 @@
 
 import asyncio
 
-from activities.survivors import Survivors, output_of
+from activities.survivors import Place, Survivors, output_of
 from replace_etcd.errors import NotYet
 from replace_etcd.etcd import parse_hash
 
@@ -10,17 +10,17 @@ HASH_TRIES = 20
 HASH_PAUSE_SECONDS = 0.3
 
 
-async def equal_hashes(survivors: Survivors, namespace: str, pods: list[str]) -> list[str]:
+async def equal_hashes(survivors: Survivors, place: Place, pods: list[str]) -> list[str]:
     """Compare `hashkv` at one revision; empty where all are equal, `NotYet` where they cannot be compared.
 
     Hashes compare only at one revision and an equal compact revision: asked again while those differ
     (https://etcd.io/docs/v3.5/op-guide/data_corruption/).
     """
     for _ in range(HASH_TRIES):
-        first = await survivors.run(namespace, pods[0], ["endpoint", "hashkv", "-w", "json"])
+        first = await survivors.run(place, pods[0], ["endpoint", "hashkv", "-w", "json"])
         revision = parse_hash(output_of("etcdctl endpoint hashkv", first)).revision
         command = ["endpoint", "hashkv", f"--rev={revision}", "-w", "json"]
-        answers = await asyncio.gather(*(survivors.run(namespace, pod, command) for pod in pods))
+        answers = await asyncio.gather(*(survivors.run(place, pod, command) for pod in pods))
         if all(answer.exit_code == 0 for answer in answers):
             hashes = [parse_hash(answer.stdout) for answer in answers]
             if len({h.compact_revision for h in hashes}) == 1:

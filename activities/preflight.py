@@ -87,7 +87,7 @@ def _pins(looks: Looks) -> Pins:
         join_as_learner=joins_as_learner(version, request.join_as.value),
         survivors=looks.survivors,
         stateful_set_uid=looks.stateful_set["metadata"]["uid"],
-        container=settings.container,
+        container=looks.container,
         flag=begun_at(looks),
         update_strategy=begun.update_strategy if begun and strategy == ON_DELETE else strategy,
         template_digest=template_digest(looks.stateful_set, looks.flag),

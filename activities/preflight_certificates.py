@@ -21,10 +21,9 @@ OF_ETCDCTL = ("etcd.crt", "etcdCA.crt")
 
 async def look_at_certificates(looks: Looks) -> None:
     """No certificate may end while the replacement can still be under way, held included."""
-    container = looks.tools.settings.container
     template = looks.stateful_set["spec"]["template"]["spec"]
     paths = certificate_files(
-        template["containers"][container_index(template, container)],
+        template["containers"][container_index(template, looks.container)],
         looks.tools.settings.certificates_directory,
     )
     answers = await asyncio.gather(*(_cat(looks, pod, paths) for pod in looks.pods))
@@ -68,7 +67,7 @@ async def _cat(looks: Looks, pod: str, paths: list[str]) -> tuple[list[Certifica
     """
     try:
         answer = await looks.tools.cluster.execute(
-            looks.namespace, pod, looks.tools.settings.container, ["cat", *paths], seconds=READ_SECONDS
+            looks.namespace, pod, looks.container, ["cat", *paths], seconds=READ_SECONDS
         )
         return parse_certificates(answer.stdout), answer.stderr.strip()[-300:]
     except (ReplacementError, ValueError):

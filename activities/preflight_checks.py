@@ -50,6 +50,7 @@ class Looks:
     findings: Findings
     stateful_set: Object = field(default_factory=dict)
     pods: dict[str, Object] = field(default_factory=dict)
+    container: str = ""
     flag: FlagPlace = field(default_factory=lambda: FlagPlace(pointer="", original="", existing=""))
     pdb: Object | None = None
     members: list[Member] = field(default_factory=list)
@@ -85,6 +86,11 @@ class Looks:
     @property
     def namespace(self) -> str:
         """The namespace of the user cluster."""
+        return self.request.user_cluster
+
+    @property
+    def user_cluster(self) -> str:
+        """The same, as the pins call it."""
         return self.request.user_cluster
 
 

@@ -10,7 +10,7 @@ from activities.stateful_set import pods_of
 from replace_etcd.cluster import FIELD_MANAGER, PDB, SECRET, STATEFUL_SET, USER_CLUSTER, Object
 from replace_etcd.field_owners import APPLY, owners
 from replace_etcd.models.phase import PAST_THE_REMOVAL
-from replace_etcd.pod_template import NotFound, container_index, find_flag
+from replace_etcd.pod_template import NotFound, etcd_container, find_flag
 from replace_etcd.user_cluster import unclear, work_under_way
 
 SOON = timedelta(minutes=1)
@@ -39,13 +39,18 @@ async def look_at_objects(looks: Looks) -> None:
     findings.ok("StatefulSet", f"{looks.namespace}/{name}, {stateful_set['spec']['replicas']} replicas")
     template = stateful_set["spec"]["template"]["spec"]
     try:
-        container_index(template, settings.container)
-        looks.flag = find_flag(template, settings.container)
+        looks.container = etcd_container(template, settings.container)
+        looks.flag = find_flag(template, looks.container)
     except NotFound as error:
-        way_out = "write the flag into the template as --initial-cluster-state=new, or name the container"
+        way_out = (
+            "name the container (REPLACE_ETCD_CONTAINER), or write --initial-cluster-state=new into its args, with"
+            " updateStrategy OnDelete in the same patch, so that no pod is restarted for it"
+        )
         findings.refuse("flag --initial-cluster-state", str(error), way_out, fatal=True)
         return
-    findings.ok("flag --initial-cluster-state", f"{looks.flag.original!r} at {looks.flag.pointer}")
+    findings.ok(
+        "flag --initial-cluster-state", f"{looks.flag.original!r} at {looks.flag.pointer} ({looks.container})"
+    )
     _other_managers(looks)
     looks.pdb = await looks.tools.cluster.get(PDB, settings.pdb, looks.namespace)
     if looks.pdb is None:

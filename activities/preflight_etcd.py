@@ -62,7 +62,7 @@ async def look_at_etcd(looks: Looks) -> None:
     voting = [
         pod for pod, status in looks.statuses.items() if not status.learner
     ]  # a learner refuses to list
-    lists = await asyncio.gather(*(survivors.members_by(looks.namespace, pod) for pod in voting))
+    lists = await asyncio.gather(*(survivors.members_by(looks, pod) for pod in voting))
     looks.members = sorted(lists[0], key=lambda member: member.id)
     agreed = all(sorted(members, key=lambda member: member.id) == looks.members for members in lists)
     looks.findings.judge("member list", agreed, _listing(looks.members), "wait until the survivors agree")
@@ -114,17 +114,17 @@ async def _ask(survivors: Survivors, looks: Looks, pod: str) -> MemberStatus | s
     ended, `member list` does not (seen on 3.5.1 and 3.6.16). Asked twice, since one lost connection is no failed
     member.
     """
-    status = await _answer(survivors, looks.namespace, pod, ["endpoint", "status", "-w", "json"])
+    status = await _answer(survivors, looks, pod, ["endpoint", "status", "-w", "json"])
     if status is not None:
         return parse_status(status)
-    lists = await _answer(survivors, looks.namespace, pod, ["member", "list", "-w", "json"])
+    lists = await _answer(survivors, looks, pod, ["member", "list", "-w", "json"])
     return None if lists is None else HELD
 
 
-async def _answer(survivors: Survivors, namespace: str, pod: str, arguments: list[str]) -> str | None:
+async def _answer(survivors: Survivors, looks: Looks, pod: str, arguments: list[str]) -> str | None:
     for _ in range(2):
         try:
-            answer = await survivors.run(namespace, pod, arguments, seconds=ANSWER_SECONDS)
+            answer = await survivors.run(looks, pod, arguments, seconds=ANSWER_SECONDS)
         except NotStarted:
             return None
         except ReplacementError:
@@ -193,7 +193,7 @@ async def _unanswered(looks: Looks, survivors: Survivors) -> None:
     answers = []
     for url in looks.failed_member.client_urls:
         try:
-            status = await survivors.status(looks.namespace, looks.survivors[0].pod, endpoint=url, seconds=2)
+            status = await survivors.status(looks, looks.survivors[0].pod, endpoint=url, seconds=2)
         except CommandFailed:
             continue
         if status.member_id == looks.failed_member.id:
@@ -254,7 +254,7 @@ async def _hashes(looks: Looks, survivors: Survivors) -> None:
     way_out = "a corrupt survivor would become the truth: restore from a snapshot"
     pods = [survivor.pod for survivor in looks.survivors]
     try:
-        wrong = await equal_hashes(survivors, looks.namespace, pods)
+        wrong = await equal_hashes(survivors, looks, pods)
     except (NotYet, CommandFailed) as error:
         wrong, way_out = [str(error)], "wait until the survivors answer at ease, then start again"
     looks.findings.judge("hashkv", not wrong, "; ".join(wrong) or "equal on the survivors", way_out)
@@ -271,7 +271,7 @@ def _quorum(looks: Looks) -> None:
 
 
 async def _alarms(looks: Looks, survivors: Survivors) -> None:
-    answer = await survivors.run(looks.namespace, looks.survivors[0].pod, ["alarm", "list", "-w", "json"])
+    answer = await survivors.run(looks, looks.survivors[0].pod, ["alarm", "list", "-w", "json"])
     alarms = parse_alarms(output_of("etcdctl alarm list", answer))
     theirs = [
         alarm for alarm in alarms if alarm.member_id == looks.failed_member.id and alarm.alarm != "CORRUPT"
@@ -292,7 +292,7 @@ async def _may_administer(looks: Looks, survivors: Survivors) -> bool:
     `user list` tells, on 3.4 to 3.6: it is refused like they are, and changes nothing. (`auth status` is newer, and
     nobody but root may ask it.)
     """
-    answer = await survivors.run(looks.namespace, looks.survivors[0].pod, ["user", "list"])
+    answer = await survivors.run(looks, looks.survivors[0].pod, ["user", "list"])
     may = answer.exit_code == 0
     evidence = "the certificate may administer etcd: authentication is off, or it is root's"
     if not may:

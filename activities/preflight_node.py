@@ -22,7 +22,7 @@ async def look_at_node(looks: Looks) -> None:
 
 
 async def _volume(looks: Looks) -> None:
-    pod, container = looks.pods[looks.replica], looks.tools.settings.container
+    pod, container = looks.pods[looks.replica], looks.container
     claims = [
         volume["persistentVolumeClaim"]["claimName"]
         for volume in pod["spec"].get("volumes") or []

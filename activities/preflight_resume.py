@@ -77,7 +77,7 @@ def begun_at(looks: Looks) -> FlagPlace:
     flag, pins = looks.flag, _pins(looks)
     if pins is not None and flag.original in (pins.flag.original, pins.flag.existing):
         return pins.flag
-    said = {flag_text_in(pod, flag) for name, pod in looks.pods.items() if name in looks.statuses}
+    said = {flag_text_in(pod, looks.container) for name, pod in looks.pods.items() if name in looks.statuses}
     if flag.original == flag.existing and len(said) == 1 and flag.existing not in said:
         return flag.model_copy(update={"original": said.pop()})
     return flag
@@ -90,10 +90,9 @@ def is_half_done(looks: Looks) -> bool:
 
 def only_the_flag_differs(looks: Looks, pod: Object) -> bool:
     """Whether a pod is as the template but for the flag: then a rollout is none of somebody else's."""
-    container = looks.tools.settings.container
     template, spec = looks.stateful_set["spec"]["template"]["spec"], pod["spec"]
-    mine = spec["containers"][container_index(spec, container)]
-    theirs = template["containers"][container_index(template, container)]
+    mine = spec["containers"][container_index(spec, looks.container)]
+    theirs = template["containers"][container_index(template, looks.container)]
     return all(
         _without_state(mine.get(field)) == _without_state(theirs.get(field))
         for field in ("image", "command", "args", "env")
@@ -179,10 +178,10 @@ def _removed_member(looks: Looks) -> Member:
             id=pins.member_id, name=pins.member_name, peer_urls=pins.peer_urls, client_urls=pins.client_urls
         )
     spec = looks.stateful_set["spec"]["template"]["spec"]
-    container = spec["containers"][container_index(spec, looks.tools.settings.container)]
+    container = spec["containers"][container_index(spec, looks.container)]
 
     def said(name: str) -> str:
-        return expand(option(container, name) or "", looks.replica, looks.namespace)
+        return expand(option(container, name) or "", container, looks.replica, looks.namespace)
 
     return Member(
         id="",

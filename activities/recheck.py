@@ -141,9 +141,7 @@ class _Recheck:
     async def alarms(self) -> None:
         """No survivor has raised one: writes would be refused, or it is corrupt."""
         pins = self._pins
-        answer = await self._survivors.run(
-            pins.user_cluster, pins.survivors[0].pod, ["alarm", "list", "-w", "json"]
-        )
+        answer = await self._survivors.run(pins, pins.survivors[0].pod, ["alarm", "list", "-w", "json"])
         alarms = parse_alarms(output_of("etcdctl alarm list", answer))
         theirs = [a for a in alarms if a.member_id != pins.member_id or a.alarm == "CORRUPT"]
         if theirs:
@@ -154,7 +152,7 @@ class _Recheck:
         """Every survivor answers as itself, follows one leader, and is close to the others."""
         pins = self._pins
         answers = await asyncio.gather(
-            *(self._survivors.status(pins.user_cluster, survivor.pod) for survivor in pins.survivors),
+            *(self._survivors.status(pins, survivor.pod) for survivor in pins.survivors),
             return_exceptions=True,
         )
         statuses = [answer for answer in answers if isinstance(answer, MemberStatus)]
@@ -173,7 +171,7 @@ class _Recheck:
         pods = [survivor.pod for survivor in pins.survivors]
         try:
             async with asyncio.timeout(HASH_SECONDS):
-                wrong = await equal_hashes(self._survivors, pins.user_cluster, pods)
+                wrong = await equal_hashes(self._survivors, pins, pods)
         except TimeoutError:
             raise NotYet(f"hashkv of {', '.join(pods)} takes more than {HASH_SECONDS:.0f} s") from None
         if wrong:

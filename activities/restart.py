@@ -97,15 +97,13 @@ class RestartActivities:
         self, pins: Pins, attempt: Attempt, name: str, stateful_set: Object
     ) -> None:
         """A leader that ends costs an election and a gap in the writes; a leader that was asked to go does not."""
-        mine = await self._survivors.status(pins.user_cluster, name)
+        mine = await self._survivors.status(pins, name)
         if mine.leader_id != mine.member_id:
             return
         others = [p["metadata"]["name"] for p in await pods_of(self._tools, stateful_set)]
-        heir = await self._survivors.status(
-            pins.user_cluster, next(other for other in others if other != name)
-        )
+        heir = await self._survivors.status(pins, next(other for other in others if other != name))
         await attempt.hold()
-        answer = await self._survivors.run(pins.user_cluster, name, ["move-leader", heir.member_id])
+        answer = await self._survivors.run(pins, name, ["move-leader", heir.member_id])
         if answer.exit_code != 0:
             raise CommandFailed("etcdctl move-leader", answer.exit_code, answer.stderr)
         tell(f"leadership moved to {heir.member_id}")
@@ -114,7 +112,7 @@ class RestartActivities:
         """All voters healthy by themselves: a restart is allowed only then."""
         while True:
             pods = await pods_of(self._tools, stateful_set)
-            asked = (self._survivors.status(pins.user_cluster, pod["metadata"]["name"]) for pod in pods)
+            asked = (self._survivors.status(pins, pod["metadata"]["name"]) for pod in pods)
             answers = await asyncio.gather(*asked, return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException) and not _may_pass(answer):

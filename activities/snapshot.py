@@ -91,7 +91,7 @@ class SnapshotActivities:
     async def _choose(self, order: SnapshotOrder) -> tuple[Survivor, int]:
         """A follower first, since the leader has enough to do; another one at every attempt."""
         pins = order.pins
-        asked = (self._survivors.status(pins.user_cluster, survivor.pod) for survivor in pins.survivors)
+        asked = (self._survivors.status(pins, survivor.pod) for survivor in pins.survivors)
         statuses = await asyncio.gather(*asked)
         found = [
             (status.leader_id == status.member_id, number, survivor, status.db_size)

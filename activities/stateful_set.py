@@ -15,7 +15,7 @@ from replace_etcd.cluster import POD, STATEFUL_SET, Object, Patch
 from replace_etcd.errors import Moved
 from replace_etcd.models.orders import Done, Left, Order
 from replace_etcd.models.plan import Pins
-from replace_etcd.pod_template import in_pod, read_pointer, template_digest
+from replace_etcd.pod_template import flag_text_in, read_pointer, template_digest
 
 ON_DELETE = {"type": "OnDelete"}
 OBSERVED_SECONDS = 30.0
@@ -276,9 +276,8 @@ def flag_of(stateful_set: Object, pins: Pins) -> str | None:
 
 
 def flag_in_pod(pod: Object, pins: Pins) -> str | None:
-    """The text at the flag's place in a pod."""
-    value: str | None = read_pointer(pod, in_pod(pins.flag))
-    return value
+    """The flag as a pod carries it: an admission webhook may have put containers and variables before it."""
+    return flag_text_in(pod, pins.container) or None
 
 
 def _test(path: str, value: object) -> dict[str, object]:

@@ -6,6 +6,7 @@ that timed out may be applied seconds later (docs/contract.md, Phases).
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Protocol
 
 from activities.step import Toolbox, tell
 from replace_etcd.cluster import CommandResult
@@ -18,6 +19,18 @@ PROBE_SECONDS = 2
 EXEC_MARGIN_SECONDS = 10.0
 
 
+class Place(Protocol):
+    """Where the members of one user cluster run: the namespace of their pods, and etcd's container in each."""
+
+    @property
+    def user_cluster(self) -> str:
+        """The namespace."""
+
+    @property
+    def container(self) -> str:
+        """The container, which may have neighbours in its pod, and another name than the vendor's."""
+
+
 class Survivors:
     """The healthy members of one user cluster's etcd, and what they say."""
 
@@ -26,12 +39,11 @@ class Survivors:
 
     async def run(
         self,
-        namespace: str,
+        place: Place,
         pod: str,
         arguments: list[str],
         *,
         endpoint: str | None = None,
-        container: str | None = None,
         seconds: int | None = None,
     ) -> CommandResult:
         """Run `etcdctl` in a pod, against its own member unless an endpoint is named."""
@@ -44,28 +56,28 @@ class Survivors:
             seconds=limit,
         )
         return await self._tools.cluster.execute(
-            namespace, pod, container or settings.container, command, seconds=limit + EXEC_MARGIN_SECONDS
+            place.user_cluster, pod, place.container, command, seconds=limit + EXEC_MARGIN_SECONDS
         )
 
-    async def members_by(self, namespace: str, pod: str) -> list[Member]:
+    async def members_by(self, place: Place, pod: str) -> list[Member]:
         """The member list as one pod's member tells it."""
-        answer = await self.run(namespace, pod, ["member", "list", "-w", "json"])
+        answer = await self.run(place, pod, ["member", "list", "-w", "json"])
         return parse_members(output_of("etcdctl member list", answer))
 
     async def members(self, pins: Pins) -> list[Member]:
         """The member list that every survivor confirms; `NotYet` while they differ."""
-        lists = await asyncio.gather(*(self.members_by(pins.user_cluster, s.pod) for s in pins.survivors))
+        lists = await asyncio.gather(*(self.members_by(pins, s.pod) for s in pins.survivors))
         first, *others = [sorted(members, key=lambda member: member.id) for members in lists]
         if any(other != first for other in others):
             raise NotYet("the survivors do not agree on the member list yet")
         return first
 
     async def status(
-        self, namespace: str, pod: str, *, endpoint: str | None = None, seconds: int | None = None
+        self, place: Place, pod: str, *, endpoint: str | None = None, seconds: int | None = None
     ) -> MemberStatus:
         """What a member says of itself; raises `CommandFailed` where it does not answer."""
         answer = await self.run(
-            namespace, pod, ["endpoint", "status", "-w", "json"], endpoint=endpoint, seconds=seconds
+            place, pod, ["endpoint", "status", "-w", "json"], endpoint=endpoint, seconds=seconds
         )
         return parse_status(output_of("etcdctl endpoint status", answer))
 
@@ -73,7 +85,7 @@ class Survivors:
         """Whether the pinned member answers a survivor; one that is dead costs the whole time."""
         for url in pins.client_urls:
             try:
-                status = await self.status(pins.user_cluster, survivor.pod, endpoint=url, seconds=seconds)
+                status = await self.status(pins, survivor.pod, endpoint=url, seconds=seconds)
             except CommandFailed:
                 continue
             if status.member_id == pins.member_id:  # an advertised 127.0.0.1 is the survivor itself
@@ -104,7 +116,7 @@ class Survivors:
     async def must_be_healthy(self, pins: Pins) -> None:
         """`Moved` where a survivor is not the member of the plan; `NotYet` where it has no leader or no answer."""
         statuses = await asyncio.gather(
-            *(self.status(pins.user_cluster, survivor.pod) for survivor in pins.survivors),
+            *(self.status(pins, survivor.pod) for survivor in pins.survivors),
             return_exceptions=True,
         )
         for survivor, status in zip(pins.survivors, statuses, strict=True):

@@ -57,14 +57,14 @@ class VerificationActivities:
 
     async def _health(self, pins: Pins) -> list[str]:
         pods = [*(survivor.pod for survivor in pins.survivors), pins.replica]
-        statuses = await asyncio.gather(*(self._survivors.status(pins.user_cluster, pod) for pod in pods))
+        statuses = await asyncio.gather(*(self._survivors.status(pins, pod) for pod in pods))
         wrong = [f"{pod} reports {s.errors}" for pod, s in zip(pods, statuses, strict=True) if s.errors]
         if len({status.leader_id for status in statuses}) != 1:
             wrong.append("the members do not agree on a leader")
-        answer = await self._survivors.run(pins.user_cluster, pods[0], ["alarm", "list", "-w", "json"])
+        answer = await self._survivors.run(pins, pods[0], ["alarm", "list", "-w", "json"])
         if alarms := parse_alarms(output_of("etcdctl alarm list", answer)):
             wrong.append(f"alarms: {[f'{alarm.member_id} {alarm.alarm}' for alarm in alarms]}")
-        return wrong + await equal_hashes(self._survivors, pins.user_cluster, pods)
+        return wrong + await equal_hashes(self._survivors, pins, pods)
 
     async def _objects(self, pins: Pins) -> list[str]:
         wrong = []

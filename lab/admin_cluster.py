@@ -15,6 +15,7 @@ from lab.control_plane.real import RealControlPlane
 from lab.etcd_gateway import EtcdGateway
 from lab.faults import Faults
 from lab.fixture.names import NAMESPACE, NODE_LABELS, nodes, replicas
+from lab.fixture.shapes import facts
 from lab.history import History
 from lab.kube_client import KubeClient
 from lab.models import Evidence, Fault, Judgement, LabReport, LabStatus, Member, ObjectsView, Seen
@@ -39,7 +40,9 @@ class AdminCluster:
         self.data = data
         self.pki = AdminPki(data / "pki")
         self.replicas = replicas(options.members)
-        self.nodes = Nodes(nodes(options.members), NODE_LABELS, Folders(data, etcd_folder(options.etcd)))
+        self.shape = facts(options.shapes)
+        labels = {**NODE_LABELS, "kubernetes.io/hostname": self.shape.hostname}
+        self.nodes = Nodes(nodes(options.members), labels, Folders(data, etcd_folder(options.etcd)))
         self.control_plane = control_plane(options, data / "control-plane", self.pki)
         self._etcd_pki = EtcdPki(certificates, self.replicas)
         self._progress = progress
@@ -60,7 +63,7 @@ class AdminCluster:
         self.gateway = EtcdGateway(self._etcd_pki, self._address)
         self._stack.push_async_callback(self.gateway.close)
         self.workload = Workload(self.gateway, self.replicas)
-        self.faults = Faults(self.nodes, self.data, self.client)
+        self.faults = Faults(self.nodes, self.data, self.client, self.shape)
         self.history = History(self.client, self.replicas)
         self._stack.push_async_callback(self.nodes.stop)  # also for a start that is broken off in the middle
         await self._populate(flags)
@@ -76,16 +79,9 @@ class AdminCluster:
 
     async def _populate(self, flags: list[str]) -> None:
         certificates = self._etcd_pki.files
-        management = self.options.pod_management
         await asyncio.gather(
             self.nodes.start(self.client, self.pki),
-            fixture.apply(
-                self.client,
-                certificates=certificates,
-                pod_management=management,
-                etcd_flags=flags,
-                members=len(self.replicas),
-            ),
+            fixture.apply(self.client, certificates=certificates, etcd_flags=flags, options=self.options),
         )
         self._progress(f"{COUNT[len(self.replicas)]} nodes are registered, the user cluster is starting")
         await observe.until_whole(self.client, len(self.replicas))

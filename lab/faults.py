@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.fixture.names import NAMESPACE, disk_of, node_of
+from lab.fixture.shapes import Facts
 from lab.kube_client import KubeClient
 from lab.models import Fault
 from lab.nodes.cluster import Nodes
@@ -57,8 +58,9 @@ DAMAGE: dict[Fault, Callable[[Path], None]] = {
 class Faults:
     """Breaks members; it knows the nodes' disks and processes, and asks the API only whether it shows."""
 
-    def __init__(self, nodes: Nodes, disks: Path, client: KubeClient) -> None:
+    def __init__(self, nodes: Nodes, disks: Path, client: KubeClient, shape: Facts) -> None:
         self._nodes = nodes
+        self._shape = shape
         self._disks = disks
         self._client = client
 
@@ -79,18 +81,21 @@ class Faults:
     def processes(self, replica: str) -> list[Process]:
         """The member's process, if it runs."""
         _, record = self._nodes.find(NAMESPACE, replica)
-        return record.processes
+        process = record.containers[self._shape.container].process
+        return [process] if process is not None and process.running else []
 
     def data_directory(self, replica: str) -> Path:
         """The member's disk on its node."""
-        return self._disks / "nodes" / node_of(replica) / disk_of(replica).lstrip("/")
+        disk: Path = self._disks / "nodes" / node_of(replica) / disk_of(replica).lstrip("/")
+        return disk / self._shape.data(replica)
 
     async def _shows(self, replica: str) -> None:
         """Until the API shows that the pod is not Ready."""
 
         async def not_ready() -> bool:
             pod = await self._client.get("pods", replica, NAMESPACE)
-            return not any(item["ready"] for item in pod["status"].get("containerStatuses", []))
+            statuses = pod["status"].get("containerStatuses", [])
+            return not any(item["ready"] for item in statuses if item["name"] == self._shape.container)
 
         await until(not_ready)
 

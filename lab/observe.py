@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from lab.etcd_gateway import EtcdGateway, NotSent, Refused, Unreachable
-from lab.fixture.names import CONTAINER, DISRUPTION_BUDGET, NAMESPACE, STATEFUL_SET
+from lab.fixture.names import DISRUPTION_BUDGET, NAMESPACE, STATEFUL_SET
 from lab.history import restart_count
 from lab.kube_client import Json, KubeClient
 from lab.models import Member, ObjectsView, PodView
 from lab.nodes.tasks import cancelled
 
 ANSWER_WITHIN, CATCH_UP_WITHIN = 2.0, 15.0
-FLAG = "--initial-cluster-state="
+FLAG = re.compile(r"initial-cluster-state(?:=|\s+)(new|existing)")
+VARIABLES = ("ETCD_INITIAL_CLUSTER_STATE", "STATE")
 POLL = 0.05
 API_SERVERS, OTHERS = 3, 1
 """Beside etcd and a DaemonSet, both with a pod for each member: API servers, and a pod of another user cluster."""
@@ -87,7 +89,11 @@ async def etcd(gateway: EtcdGateway, replicas: Sequence[str]) -> EtcdView:
     leaders = [
         name for name, answer in found.items() if answer.get("leader") == answer["header"]["member_id"]
     ]
-    healthy = {name for name, answer in found.items() if answer.get("leader", "0") != "0"}
+    healthy = {
+        f"{int(answer['header']['member_id']):x}"
+        for answer in found.values()
+        if answer.get("leader", "0") != "0"
+    }
     return EtcdView(
         version=next((str(answer["version"]) for answer in found.values()), ""),
         leader=leaders[0] if leaders else None,
@@ -101,7 +107,7 @@ async def _members(gateway: EtcdGateway, answering: list[str], healthy: set[str]
             listed = await gateway.members(name)
         except NO_ANSWER:
             continue
-        members = [Member.model_validate({**item, "healthy": item["name"] in healthy}) for item in listed]
+        members = [Member.model_validate({**item, "healthy": item["id"] in healthy}) for item in listed]
         return sorted(members, key=lambda member: member.name)
     return []
 
@@ -159,9 +165,12 @@ async def objects(client: KubeClient) -> ObjectsView:
 
 
 def _flag(stateful_set: Json) -> str:
+    """The flag in any of its spellings (lab/fixture/shapes.py)."""
     containers = stateful_set["spec"]["template"]["spec"]["containers"]
-    words = [word for item in containers if item["name"] == CONTAINER for word in item["args"]]
-    return next((word.removeprefix(FLAG) for word in words if word.startswith(FLAG)), "")
+    words = [word for item in containers for word in (*item.get("command", []), *item.get("args", []))]
+    variables = [entry for item in containers for entry in item.get("env", []) if entry["name"] in VARIABLES]
+    said = FLAG.findall(" ".join(words)) + [entry["value"] for entry in variables]
+    return str(said[-1]) if said else ""
 
 
 async def caught_up_keys(gateway: EtcdGateway, replica: str, prefix: str, revision: int) -> set[str] | None:

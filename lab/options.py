@@ -33,6 +33,7 @@ class LabOptions(BaseModel):
     )
     pod_management: Literal["OrderedReady", "Parallel"] = "OrderedReady"
     members: Literal[3, 5] = 3
+    shapes: tuple[str, ...] = Field((), description="how the user cluster differs: lab/fixture/shapes.py")
     database_size: Annotated[int, BeforeValidator(parse_size)] = Field(0, ge=0, description="bytes, or 250MB")
     disk_size: Annotated[int | None, BeforeValidator(parse_size)] = Field(
         None, gt=0, description="each member's disk is a file system of this size; none: as large as the lab"

@@ -88,7 +88,8 @@ class EtcdPki:
     """The etcd certificates of one user cluster, under the file names that the runbook's commands use."""
 
     def __init__(self, directory: Path, members: tuple[str, ...], service: str = "kube-etcd") -> None:
-        names = [name for member in members for name in (member, f"{member}.{service}")]
+        domain = f"{service}.user-cluster-1.svc.cluster.local"
+        names = [name for member in members for name in (member, f"{member}.{service}", f"{member}.{domain}")]
         authority = Authority(directory, "user-cluster-etcd-ca")
         pair = authority.issue("etcd", *LOOPBACK, service, *names)
         self.files: dict[str, bytes] = {

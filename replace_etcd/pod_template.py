@@ -1,7 +1,9 @@
 """Finding `--initial-cluster-state` and the data directory in a pod template; pure.
 
-The flag is found in `args` or `command`, as one token or two, inside a shell string, or as the variable
-`ETCD_INITIAL_CLUSTER_STATE` (https://etcd.io/docs/v3.5/op-guide/configuration/): a flag wins over a variable.
+The flag is found in `args` or `command`, as one token or two, inside a shell string, as the variable
+`ETCD_INITIAL_CLUSTER_STATE`, or as a variable that the command line names. A flag wins over a variable, and a
+`--config-file` over both (https://etcd.io/docs/v3.5/op-guide/configuration/). What is not one clear place is refused:
+an edit that etcd does not see would let the new member start with `new`.
 """
 
 import copy
@@ -9,6 +11,7 @@ import hashlib
 import json
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from replace_etcd.cluster import Object
@@ -16,8 +19,11 @@ from replace_etcd.models.plan import FlagPlace
 
 FLAG = "--initial-cluster-state"
 VARIABLE = "ETCD_INITIAL_CLUSTER_STATE"
-_IN_TEXT = re.compile(r"(?P<head>--?initial-cluster-state(?:=|\s+)[\"']?)(?P<value>new|existing)\b")
 _STATES = ("new", "existing")
+_MENTION = re.compile(r"(?<![\w-])--?initial-cluster-state(?![\w-])")
+_LITERAL = re.compile(r"(?P<head>--?initial-cluster-state(?:=|\s+)[\"']?)(?P<value>new|existing)(?![\w-])")
+_BY_NAME = re.compile(r"--?initial-cluster-state(?:=|\s+)[\"']?\$[({]?(?P<name>\w+)")
+_REFERENCE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\}|(\w+))")
 
 
 class NotFound(ValueError):
@@ -28,51 +34,103 @@ def container_index(pod_spec: Object, name: str) -> int:
     """The place of the container in the pod."""
     names = [container["name"] for container in pod_spec["containers"]]
     if name not in names:
-        raise NotFound(
-            f"no container {name!r} in the pod template, only {', '.join(names)}; set REPLACE_ETCD_CONTAINER"
-        )
+        raise NotFound(f"no container {name!r} in the pod template, only {', '.join(names)}")
     return names.index(name)
+
+
+def etcd_container(pod_spec: Object, wished: str) -> str:
+    """The container of the wished name, or else the only one that says how etcd starts."""
+    names = [container["name"] for container in pod_spec["containers"]]
+    if wished in names:
+        return wished
+    said = [container["name"] for container in pod_spec["containers"] if _says_how_it_starts(container)]
+    if len(said) != 1:
+        raise NotFound(
+            f"no container {wished!r} in the pod template, only {', '.join(names)},"
+            f" of which {', '.join(said) or 'none'} has {FLAG}"
+        )
+    return str(said[0])
+
+
+def _says_how_it_starts(container: Object) -> bool:
+    named = any(variable["name"] == VARIABLE for variable in container.get("env") or [])
+    return named or any(_mentions(token) for token in arguments(container))
 
 
 def find_flag(template_spec: Object, container: str) -> FlagPlace:
     """Where the flag stands, as a JSON pointer below the StatefulSet, with its text now and with `existing`."""
     index = container_index(template_spec, container)
     part = template_spec["containers"][index]
+    if file := option(part, "config-file"):
+        raise NotFound(f"--config-file {file} of container {container} has etcd ignore flags and variables")
     base = f"/spec/template/spec/containers/{index}"
-    places = [*_in_tokens(part, base), *_in_environment(part, base)]
+    places = list(_on_the_command_line(part, base)) or _in_variable(part, base, VARIABLE)
     if not places:
-        raise NotFound(f"{FLAG} is neither in args, command nor {VARIABLE} of container {container}")
-    flags = [place for place in places if "/env/" not in place.pointer] or places
-    if len(flags) > 1:
         raise NotFound(
-            f"{FLAG} stands in {len(flags)} places of container {container}: {[f.pointer for f in flags]}"
+            f"{FLAG} is neither in args, command nor {VARIABLE} of container {container}{_hidden(part)}"
         )
-    return flags[0]
+    if len(places) > 1:
+        found = [place.pointer for place in places]
+        raise NotFound(f"{FLAG} stands in {len(places)} places of container {container}: {found}")
+    return places[0]
 
 
-def _in_tokens(container: Object, base: str) -> list[FlagPlace]:
-    found = []
+def _on_the_command_line(container: Object, base: str) -> Iterator[FlagPlace]:
     for field in ("command", "args"):
         tokens: list[str] = container.get(field) or []
         for position, token in enumerate(tokens):
-            pointer = f"{base}/{field}/{position}"
-            after = tokens[position + 1] if position + 1 < len(tokens) else ""
-            if token.lstrip("-") == FLAG.lstrip("-") and token.startswith("-") and after in _STATES:
-                found.append(
-                    FlagPlace(pointer=f"{base}/{field}/{position + 1}", original=after, existing="existing")
-                )
-            elif _IN_TEXT.search(token):
-                existing = _IN_TEXT.sub(lambda match: match["head"] + "existing", token)
-                found.append(FlagPlace(pointer=pointer, original=token, existing=existing))
-    return found
+            for mention in _mentions(token):
+                after = tokens[position + 1] if position + 1 < len(tokens) else ""
+                if mention.end() == len(token) and after in _STATES:
+                    pointer = f"{base}/{field}/{position + 1}"
+                    yield FlagPlace(pointer=pointer, original=after, existing="existing")
+                elif literal := _LITERAL.match(token, mention.start()):
+                    existing = (
+                        token[: literal.start()] + literal["head"] + "existing" + token[literal.end() :]
+                    )
+                    yield FlagPlace(pointer=f"{base}/{field}/{position}", original=token, existing=existing)
+                else:
+                    text = token[mention.start() :] if mention.end() < len(token) else f"{token} {after}"
+                    yield from _by_name(container, base, text)
 
 
-def _in_environment(container: Object, base: str) -> list[FlagPlace]:
+def _mentions(token: str) -> list[re.Match[str]]:
+    """Each place of the flag in a token, but those in a comment of a shell script."""
+    return [
+        mention
+        for mention in _MENTION.finditer(token)
+        if not re.search(r"(^|\s)#", token[token.rfind("\n", 0, mention.start()) + 1 : mention.start()])
+    ]
+
+
+def _by_name(container: Object, base: str, text: str) -> list[FlagPlace]:
+    """The variable that the command line names as the flag's value."""
+    said = text.split("\n", maxsplit=1)[0][:80]
+    named = _BY_NAME.match(text)
+    places = _in_variable(container, base, named["name"]) if named else []
+    if not places:
+        raise NotFound(f"the value of {FLAG} in {said!r} is neither new nor existing{_hidden(container)}")
+    return places
+
+
+def _in_variable(container: Object, base: str, name: str) -> list[FlagPlace]:
     return [
         FlagPlace(pointer=f"{base}/env/{position}/value", original=variable["value"], existing="existing")
         for position, variable in enumerate(container.get("env") or [])
-        if variable["name"] == VARIABLE and variable.get("value") in _STATES
+        if variable["name"] == name and variable.get("value") in _STATES
     ]
+
+
+def _hidden(container: Object) -> str:
+    """Variables that come from elsewhere, where an edit of the template does not reach them."""
+    elsewhere = [
+        v["name"] for v in container.get("env") or [] if "configMapKeyRef" in (v.get("valueFrom") or {})
+    ]
+    elsewhere += [
+        (source.get("configMapRef") or source.get("secretRef") or {}).get("name", "a source")
+        for source in container.get("envFrom") or []
+    ]
+    return f"; not looked into: {', '.join(elsewhere)}" if elsewhere else ""
 
 
 def read_pointer(document: Any, pointer: str) -> Any:
@@ -101,19 +159,32 @@ def template_digest(stateful_set: Object, flag: FlagPlace) -> str:
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def flag_text_in(pod: Object, flag: FlagPlace) -> str:
-    """The text at the flag's place in a pod; empty where there is none."""
-    return str(read_pointer(pod, in_pod(flag)) or "")
+def flag_text_in(pod: Object, container: str) -> str:
+    """The text of the flag in a pod; empty where there is none."""
+    try:
+        return find_flag(pod["spec"], container).original
+    except (NotFound, KeyError):
+        return ""
 
 
-def expand(text: str, pod: str, namespace: str) -> str:
-    """`$(POD_NAME)` and its kin as a kubelet replaces them, by the names that manifests usually give them.
+def expand(text: str, container: Object, pod: str, namespace: str) -> str:
+    """`$(POD_NAME)` and its kin, as a kubelet or a shell replaces them; what is not known stays as it is.
 
     https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
     """
-    for name, value in {"POD_NAME": pod, "HOSTNAME": pod, "NAME": pod, "POD_NAMESPACE": namespace}.items():
-        text = text.replace(f"$({name})", value).replace(f"${{{name}}}", value)
-    return text
+    known = {"HOSTNAME": pod, "hostname": pod}
+    fields = {"metadata.name": pod, "metadata.namespace": namespace}
+
+    def value(match: re.Match[str]) -> str:
+        return known.get(match[1] or match[2] or match[3], match[0])
+
+    for variable in container.get("env") or []:
+        field = ((variable.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath")
+        if field in fields:
+            known[variable["name"]] = fields[field]
+        elif "value" in variable:
+            known[variable["name"]] = _REFERENCE.sub(value, variable["value"])
+    return _REFERENCE.sub(value, text)
 
 
 def arguments(container: Object) -> list[str]:
@@ -127,7 +198,8 @@ def option(container: Object, name: str) -> str | None:
     for position, token in enumerate(tokens):
         key, _, value = token.lstrip("-").partition("=")
         if token.startswith("-") and key == name:
-            return value or (tokens[position + 1] if position + 1 < len(tokens) else None)
+            after = tokens[position + 1] if position + 1 < len(tokens) else None
+            return value.strip("\"'") or (after and after.strip("\"'"))
     variable = "ETCD_" + name.upper().replace("-", "_")
     return next((v.get("value") for v in container.get("env") or [] if v["name"] == variable), None)
 
@@ -140,22 +212,44 @@ def data_path(pod: Object, container_name: str, claim: str) -> str:
     """
     spec = pod["spec"]
     container = spec["containers"][container_index(spec, container_name)]
-    directory = option(container, "data-dir")
-    if directory is None or not directory.startswith("/"):
-        raise NotFound(f"--data-dir of container {container_name} is {directory!r}, not an absolute path")
+    directory = _directory(pod, container, option(container, "data-dir"), "--data-dir")
+    wal = option(container, "wal-dir")
+    if wal and _outside(_directory(pod, container, wal, "--wal-dir"), directory):
+        raise NotFound(f"--wal-dir {wal} is outside of the data directory {directory}")
     volumes = {
         v["name"] for v in spec["volumes"] if v.get("persistentVolumeClaim", {}).get("claimName") == claim
     }
     mounts = [mount for mount in container.get("volumeMounts") or [] if mount["name"] in volumes]
-    wal = option(container, "wal-dir")
     for mount in mounts:
-        below = posixpath.relpath(posixpath.normpath(directory), mount["mountPath"])
-        if below.startswith(".."):
-            continue
-        if wal and posixpath.relpath(posixpath.normpath(wal), posixpath.normpath(directory)).startswith(".."):
-            raise NotFound(f"--wal-dir {wal} is outside of the data directory {directory}")
-        return posixpath.normpath(posixpath.join(mount.get("subPath", "."), below))
+        if not _outside(directory, mount["mountPath"]):
+            below = posixpath.relpath(directory, mount["mountPath"])
+            return posixpath.normpath(posixpath.join(_sub_path(pod, container, mount), below))
     raise NotFound(f"--data-dir {directory} is on no mount of the claim {claim}")
+
+
+def _directory(pod: Object, container: Object, said: str | None, name: str) -> str:
+    """A directory as the pod has it; one that is not told for certain is refused: it is going to be wiped."""
+    found = _in_this_pod(pod, container, said or "")
+    if not found.startswith("/") or "$" in found:
+        raise NotFound(f"{name} of container {container['name']} is {said!r}, not an absolute path")
+    return posixpath.normpath(found)
+
+
+def _sub_path(pod: Object, container: Object, mount: Object) -> str:
+    said = mount.get("subPathExpr") or mount.get("subPath") or "."
+    found = _in_this_pod(pod, container, said) if "subPathExpr" in mount else str(said)
+    if "$" in found:
+        raise NotFound(f"subPathExpr {said!r} of the mount {mount['mountPath']} cannot be told")
+    return found
+
+
+def _in_this_pod(pod: Object, container: Object, text: str) -> str:
+    metadata = pod.get("metadata") or {}
+    return expand(text, container, metadata.get("name", ""), metadata.get("namespace", ""))
+
+
+def _outside(path: str, directory: str) -> bool:
+    return posixpath.relpath(path, posixpath.normpath(directory)).startswith("..")
 
 
 def uses_claim(pod: Object, claim: str) -> bool:

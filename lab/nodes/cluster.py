@@ -43,7 +43,8 @@ class Nodes:
     async def start(self, client: KubeClient, pki: AdminPki) -> None:
         """Start an agent on each node; all nodes are registered when this returns."""
         for name, address in zip(self._names, self._addresses_of_nodes, strict=True):
-            identity = NodeIdentity(name, address, self._labels, pki.node(name, address), pki.ca)
+            labels = {key: value.format(node=name) for key, value in self._labels.items()}
+            identity = NodeIdentity(name, address, labels, pki.node(name, address), pki.ca)
             runtime = Runtime(self._network, self._folders, self.pace)
             volumes = Volumes(client, self._folders.root, name)
             self.agents[name] = NodeAgent(identity, runtime, client, volumes)

@@ -18,6 +18,7 @@ import aiohttp
 
 from lab.kube_client import ApiError, KubeClient
 from lab.nodes import probes
+from lab.nodes.environment import environment
 from lab.nodes.launcher import Mount, StartFailed
 from lab.nodes.pod_status import pod_status
 from lab.nodes.records import ContainerRecord, Json, PodRecord
@@ -100,7 +101,8 @@ class PodWorker:
         self._changed.set()
         async with asyncio.TaskGroup() as group:
             for spec in self.record.pod["spec"]["containers"]:
-                group.create_task(self._keep_running(spec, mounts_of(spec, directories)))
+                variables = environment(self.record.pod, spec, self.record)
+                group.create_task(self._keep_running(spec, mounts_of(spec, directories, variables)))
 
     async def _mounted(self) -> dict[str, Path]:
         """Mount the volumes, as soon as what they need is there; the pod is in ContainerCreating until then."""

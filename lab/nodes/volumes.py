@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from lab.kube_client import KubeClient
+from lab.nodes.environment import expand
 from lab.nodes.launcher import Mount
 from lab.nodes.records import Json, PodRecord
 
@@ -84,14 +85,14 @@ def _write(directory: Path, data: dict[str, bytes]) -> Path:
     return directory
 
 
-def mounts(container: Json, directories: dict[str, Path]) -> list[Mount]:
-    """The container's mounts, outer directories before those inside them."""
+def mounts(container: Json, directories: dict[str, Path], variables: dict[str, str]) -> list[Mount]:
+    """The container's mounts, outer directories before those inside them; `subPathExpr` names its variables."""
     wanted = sorted(container.get("volumeMounts", []), key=lambda item: len(item["mountPath"]))
-    return [_mount(item, directories[item["name"]]) for item in wanted]
+    return [_mount(item, directories[item["name"]], variables) for item in wanted]
 
 
-def _mount(item: Json, directory: Path) -> Mount:
-    source = directory / item.get("subPath", "")
+def _mount(item: Json, directory: Path, variables: dict[str, str]) -> Mount:
+    source = directory / (item.get("subPath") or expand(item.get("subPathExpr", ""), variables))
     if not source.exists():
         source.mkdir(parents=True)
     return Mount(str(source), item["mountPath"].rstrip("/"), item.get("readOnly", False))

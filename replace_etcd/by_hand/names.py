@@ -97,7 +97,7 @@ def _of_the_template(pins: Pins, settings: Settings) -> list[str]:
     generations = "'{.metadata.generation} {.status.observedGeneration}'"
     return [
         f"flag() {{ look statefulset {stateful_set} {jsonpath(pins.flag.pointer)}; }}",
-        f'flag_in() {{ look pod "$1" {jsonpath(in_pod(pins.flag))}; }}',
+        f'flag_in() {{ look pod "$1" {jsonpath(in_pod(pins.flag), pins.container)}; }}',
         f'pod_as_before() {{ [ "$(flag_in "$1")" = {as_printed(pins.flag.original)} ]; }}',
         f"observed() ( set -- $(look statefulset {stateful_set} {generations}); [ $# = 2 ] && [ $1 = $2 ] )",
         f"revision() {{ look statefulset {stateful_set} '{{.status.updateRevision}}'; }}",

@@ -4,6 +4,7 @@ So nothing has to be picked out of prose at 3 a.m., and a test can follow the wo
 """
 
 import json
+import re
 import shlex
 import textwrap
 from collections.abc import Sequence
@@ -67,8 +68,10 @@ def fed(command: str, manifest: Any) -> str:
     return f"{command} -f - <<'{END}'\n{json.dumps(manifest, indent=1)}\n{END}"
 
 
-def jsonpath(pointer: str) -> str:
-    """A JSON pointer as kubectl wants it, quoted."""
+def jsonpath(pointer: str, container: str = "") -> str:
+    """A JSON pointer as kubectl wants it, quoted; in a pod its container is found by name: there may be others."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.strip("/").split("/")]
     path = "".join(f"[{part}]" if part.isdigit() else "." + part.replace(".", r"\.") for part in parts)
+    if container:
+        path = re.sub(r"^(\.spec\.containers)\[\d+\]", rf'\1[?(@.name=="{container}")]', path)
     return quote("{" + path + "}")

@@ -79,7 +79,23 @@ def test_the_flag_is_found_in_every_spelling(
     ("container", "words"),
     [
         ({"args": ["--name=a"]}, "neither in args, command nor ETCD_INITIAL_CLUSTER_STATE"),
-        ({"args": ["--initial-cluster-state=$(STATE)"]}, "neither in args"),
+        ({"args": ["--initial-cluster-state=$(STATE)"]}, r"value .* is neither new nor existing"),
+        ({"args": ["--initial-cluster-state", "$(STATE)"]}, r"value .* is neither new nor existing"),
+        (
+            {
+                "args": ["--initial-cluster-state=$(STATE)"],
+                "env": [{"name": "STATE", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "y"}}}],
+            },
+            "not looked into: STATE",
+        ),
+        ({"args": [], "envFrom": [{"configMapRef": {"name": "settings"}}]}, "not looked into: settings"),
+        ({"args": ["--initial-cluster-state=new", "--config-file=/etc/etcd.yaml"]}, "ignore flags"),
+        ({"command": ["sh", "-c", "exec etcd # --initial-cluster-state=new"]}, "neither in args"),
+        (
+            {"command": ["sh", "-c", "A=--initial-cluster-state=new\nB=--initial-cluster-state=existing"]},
+            "in 2 places",
+        ),
+        ({"command": ["sh", "-c", "exec etcd --initial-cluster-state=${STATE:-new}"]}, "neither new"),
         ({"args": ["--initial-cluster-state=new", "--initial-cluster-state=existing"]}, "in 2 places"),
     ],
 )

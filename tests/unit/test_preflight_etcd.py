@@ -14,6 +14,7 @@ from activities.step import step
 from replace_etcd.models.orders import Done
 from replace_etcd.models.plan import Check, Verdict
 from replace_etcd.models.request import ReplacementRequest
+from replace_etcd.pod_template import find_flag
 from tests.unit.scripted_etcd import NAMES, ScriptedEtcd, certificate
 
 OK, WARN, REFUSE = Verdict.OK, Verdict.WARN, Verdict.REFUSE
@@ -31,8 +32,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def look(etcd: ScriptedEtcd, **fields: Any) -> dict[str, Check]:
     """Every check, by its name."""
     request = ReplacementRequest.model_validate({"user_cluster": "user-cluster-1", **fields})
-    looks = Looks(etcd.tools(), request, Findings())
+    looks = Looks(etcd.tools(), request, Findings(), container="kube-etcd")
     spec = {"containers": [CONTAINER]}
+    looks.flag = find_flag(spec, looks.container)
     looks.stateful_set = {"spec": {"replicas": 3, "template": {"spec": spec}}}
     looks.pods = {
         name: {"metadata": {"uid": f"uid-{name}"}, "spec": spec, "status": running_for(etcd.runs_for[name])}

@@ -113,7 +113,10 @@ def test_conditions_of_others_are_left_alone_and_times_kept() -> None:
 
 
 def test_outer_mounts_come_before_inner_ones(tmp_path: Any) -> None:
-    wanted = [{"name": "v", "mountPath": "/a/b"}, {"name": "v", "mountPath": "/a", "subPath": "x"}]
-    found = mounts({"volumeMounts": wanted}, {"v": tmp_path})
+    wanted = [
+        {"name": "v", "mountPath": "/a/b", "subPathExpr": "$(POD)"},
+        {"name": "v", "mountPath": "/a", "subPath": "x"},
+    ]
+    found = mounts({"volumeMounts": wanted}, {"v": tmp_path}, {"POD": "kube-etcd-0"})
     assert [item.target for item in found] == ["/a", "/a/b"]
-    assert found[0].source == str(tmp_path / "x")
+    assert [item.source for item in found] == [str(tmp_path / "x"), str(tmp_path / "kube-etcd-0")]
