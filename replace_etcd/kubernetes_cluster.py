@@ -197,9 +197,17 @@ class KubernetesCluster:
         return _ended(command[0], said[STDERR], said[STATUS])
 
     async def permitted(
-        self, verb: str, group: str, resource: str, namespace: str | None, subresource: str = ""
+        self,
+        verb: str,
+        group: str,
+        resource: str,
+        namespace: str | None,
+        subresource: str = "",
+        name: str = "",
     ) -> bool:
         attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+        if name:
+            attributes["name"] = name
         if namespace is not None:
             attributes["namespace"] = namespace
         review = {

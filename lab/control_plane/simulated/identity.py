@@ -1,6 +1,7 @@
 """Who calls, by client certificate, and what they may do, by RBAC.
 
-The common name is the user and each organization a group. Nobody is anonymous. `system:masters` may do
+The common name is the user and each organization a group; there are no tokens, so that a service account is a
+certificate with its full name. Nobody is anonymous. `system:masters` may do
 everything; others what the Roles, ClusterRoles and bindings in the store say, plus what every cluster gives
 to everybody.
 """
@@ -70,7 +71,9 @@ def impersonated(cluster: Cluster, request: web.Request, caller: Caller) -> Call
 def authorize(cluster: Cluster, caller: Caller, target: Target) -> None:
     """Refuse with 403 what no rule allows."""
     resource = target.resource
-    action = Action(target.verb, resource.group, target.authorized_as, target.namespace, target.name)
+    action = Action(
+        target.verb, resource.group, target.authorized_as, target.namespace, target.name or target.selected
+    )
     if not may(cluster, caller, action):
         where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
         text = f'User "{caller.user}" cannot {target.verb} resource "{target.authorized_as}" in API group'
@@ -114,6 +117,8 @@ def _role(cluster: Cluster, reference: Json, namespace: str) -> list[Json]:
 def _is_subject(subject: Json, caller: Caller) -> bool:
     if subject["kind"] == "Group":
         return subject["name"] in caller.groups
+    if subject["kind"] == "ServiceAccount":
+        return caller.user == f"system:serviceaccount:{subject.get('namespace')}:{subject['name']}"
     return bool(subject["kind"] == "User" and subject["name"] == caller.user)
 
 
