@@ -37,7 +37,12 @@ async def look_at_rights(looks: Looks) -> None:
     answers = await asyncio.gather(
         *(
             looks.tools.cluster.permitted(
-                right.verb, right.group, right.resource, right.namespace, right.subresource, right.name
+                right.verb,
+                right.group,
+                right.resource,
+                right.namespace,
+                subresource=right.subresource,
+                name=right.name,
             )
             for right in wanted
         )

@@ -156,6 +156,7 @@ class AdminCluster(Protocol):
         group: str,
         resource: str,
         namespace: str | None,
+        *,
         subresource: str = "",
         name: str = "",
     ) -> bool:

@@ -8,6 +8,8 @@ to everybody.
 
 from __future__ import annotations
 
+import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -46,9 +48,9 @@ class Action:
 
 
 def authenticate(request: web.Request) -> Caller:
-    """Read the client certificate, which TLS has verified; 401 without one."""
+    """Read the client certificate, which TLS has verified but for its time; 401 without one that is valid."""
     certificate = request.get_extra_info("peercert")
-    if not certificate:
+    if not certificate or ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
         raise StatusError(401, "Unauthorized", "Unauthorized")
     fields = [pair for part in certificate["subject"] for pair in part]
     user = next((value for key, value in fields if key == "commonName"), "")
