@@ -107,6 +107,30 @@ async def test_one_that_hangs_until_an_attempt_has_given_up(
     replaced(result, report)
 
 
+@pytest.mark.parametrize("kubernetes", ["simulated", REAL])
+async def test_one_that_answers_slowly(tmp_path: Path, kubernetes: str) -> None:
+    """Every answer takes up to a second and a half, from the beginning to the end."""
+    async with scene_of(LabOptions.model_validate({"kubernetes": kubernetes}), tmp_path) as play:
+        await play.destroy()
+        slowing = asyncio.create_task(_stutter(play.lab))
+        try:
+            result = await play.result(await play.start())
+        finally:
+            slowing.cancel()
+            await play.lab.control_plane("resume")
+        await nothing_left(play)
+        report = await play.judgement()
+    replaced(result, report)
+
+
+async def _stutter(lab: LabClient) -> None:
+    while True:
+        await lab.control_plane("pause")
+        await asyncio.sleep(1.5)
+        await lab.control_plane("resume")
+        await asyncio.sleep(0.3)
+
+
 @pytest.mark.parametrize("kubernetes", [REAL])
 @pytest.mark.parametrize("step", ["preflight", "evict_failed_pod", "remove_member"])
 async def test_one_that_is_too_busy_for_the_worker(tmp_path: Path, kubernetes: str, step: str) -> None:

@@ -137,13 +137,15 @@ async def identity(kubernetes: str, directory: Path, *, whole_node: bool) -> Asy
 
 
 @asynccontextmanager
-async def scene(who: Identity, directory: Path, **settings: str) -> AsyncIterator[Scene]:
-    """A worker of this identity, whose janitor looks only where the settings say."""
+async def scene(who: Identity, directory: Path) -> AsyncIterator[Scene]:
+    """A worker of this identity, which keeps snapshots, and whose janitor looks only where the settings say."""
+    snapshots = directory / "snapshots"
+    snapshots.mkdir()
     environment = {
         "KUBECONFIG": str(who.kubeconfig),
         "REPLACE_ETCD_NAMESPACES": NAMESPACE,
         "REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "1",
-        **settings,
+        "REPLACE_ETCD_SNAPSHOT_DIR": str(snapshots),
     }
     async with running_temporal(directory) as temporal:
         worker = worker_of(temporal, who.lab, directory, environment)
