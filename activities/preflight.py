@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from activities.preflight_checks import Findings, Looks
+from activities.preflight_checks import Findings, Looks, will_pass
 from activities.preflight_cluster import look_at_admin_cluster, look_at_objects, look_at_rollout
 from activities.preflight_etcd import look_at_etcd
 from activities.preflight_node import look_at_node
@@ -21,6 +21,10 @@ from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.plan import Check, Pins, Plan, Verdict
 from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
 from replace_etcd.pod_template import template_digest
+
+TRIES = (
+    8  # with the pauses between them about three quarters of a minute: an API server has restarted by then
+)
 
 
 class PreflightActivities:
@@ -40,12 +44,15 @@ class PreflightActivities:
             findings,
             workflow_id=info.workflow_id or "",
             run_id=info.workflow_run_id or "",
+            patient=info.attempt < TRIES,
         )
         for look in (look_at_admin_cluster, look_at_objects, look_at_etcd, look_at_rollout, look_at_node):
             tell(look.__name__.replace("_", " "))
             try:
                 await look(looks)
             except ReplacementError as error:
+                if will_pass(looks, error):
+                    raise
                 findings.refuse(
                     look.__name__.replace("_", " "),
                     f"could not be asked: {error}",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from activities.step import Toolbox
 from replace_etcd.cluster import Object
-from replace_etcd.errors import ReplacementError
+from replace_etcd.errors import ClusterError, ReplacementError, Unauthenticated, Unreachable
 from replace_etcd.etcd import MemberStatus
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Check, DrainedPod, FlagPlace, Member, Resume, Survivor, Verdict
@@ -72,6 +72,8 @@ class Looks:
     cordon_is_ours: bool = False
     stray_utility_uid: str | None = None
     node_lease: str = ""
+    patient: bool = False
+    """Whether there will be another try: what may pass by itself is no verdict then."""
 
     @property
     def joins_only(self) -> bool:
@@ -94,6 +96,12 @@ class Looks:
         return self.request.user_cluster
 
 
+def will_pass(looks: Looks, error: ReplacementError) -> bool:
+    """Whether to look once more, since an API server that restarts, is busy or hung says nothing of the cluster."""
+    busy = isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500)
+    return looks.patient and (busy or isinstance(error, (Unreachable, Unauthenticated)))
+
+
 async def look_at_each(looks: Looks, *parts: Callable[[Looks], Awaitable[None]]) -> None:
     """One part after the other; one that cannot be asked is a refusal, and the others are still asked."""
     for part in parts:
@@ -101,6 +109,8 @@ async def look_at_each(looks: Looks, *parts: Callable[[Looks], Awaitable[None]])
         try:
             await part(looks)
         except ReplacementError as error:
+            if will_pass(looks, error):
+                raise
             looks.findings.refuse(name, f"could not be asked: {error}", "mend it, start again")
         if not looks.findings.may_go_on:
             return

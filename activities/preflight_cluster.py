@@ -8,6 +8,7 @@ from activities.preflight_resume import is_half_done, look_at_record, only_the_f
 from activities.preflight_rights import look_at_rights
 from activities.stateful_set import pods_of
 from replace_etcd.cluster import FIELD_MANAGER, PDB, SECRET, STATEFUL_SET, USER_CLUSTER, Object
+from replace_etcd.errors import Forbidden
 from replace_etcd.field_owners import APPLY, owners
 from replace_etcd.models.phase import PAST_THE_REMOVAL
 from replace_etcd.pod_template import NotFound, etcd_container, find_flag
@@ -93,7 +94,13 @@ async def find_certificates(looks: Looks) -> None:
     mounted = [v["secret"]["secretName"] for v in volumes if "secret" in v]
     names = [name for name in mounted if name.startswith(prefix)]
     if not names:
-        secrets = await looks.tools.cluster.find(SECRET, looks.namespace)
+        try:
+            secrets = await looks.tools.cluster.find(SECRET, looks.namespace)
+        except Forbidden:
+            evidence = f"{looks.replica} mounts no Secret that starts with {prefix}, and none may be listed"
+            way_out = "set REPLACE_ETCD_CERTIFICATES_SECRET_PREFIX, or grant list of secrets in the namespace"
+            looks.findings.refuse("certificates Secret", evidence, way_out)
+            return
         names = [s["metadata"]["name"] for s in secrets if s["metadata"]["name"].startswith(prefix)]
     if len(set(names)) != 1:
         evidence = f"{len(set(names))} Secrets start with {prefix}: {', '.join(names) or 'none'}"

@@ -1,36 +1,34 @@
 """Preflight: every right that a step uses, asked by name before anything changes; the only list of them.
 
-A right that turns out to be missing in the middle is a step that fails, perhaps after the removal.
+A right that turns out to be missing in the middle is a step that fails, perhaps after the removal. What
+`deploy/kubernetes/rbac.yaml` grants, and what the README tells, is held to this list by a test.
 """
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from activities.dead_node import NODE_LEASES
 from activities.preflight_checks import Looks
 from replace_etcd.models.request import DrainMode
 from replace_etcd.settings import Settings
 
-Right = tuple[str, str, str, str]  # verb, group, resource, subresource
 
-IN_NAMESPACE: list[Right] = [
-    *((verb, "", "pods", "") for verb in ("get", "list", "watch", "create", "delete")),
-    *(("create", "", "pods", "eviction"), ("get", "", "pods", "exec"), ("create", "", "pods", "exec")),
-    *((verb, "policy", "poddisruptionbudgets", "") for verb in ("get", "create", "patch", "delete")),
-    *((verb, "apps", "statefulsets", "") for verb in ("get", "list", "watch", "patch")),
-    *((verb, "", "configmaps", "") for verb in ("get", "create", "update", "delete")),
-    *(("get", "", "persistentvolumeclaims", ""), ("list", "", "secrets", "")),
-]
-CLUSTER_WIDE: list[Right] = [
-    *((verb, "", "nodes", "") for verb in ("get", "list", "patch")),
-    ("get", "", "persistentvolumes", ""),
-]
-FOR_THE_DRAIN: list[Right] = [
-    *((verb, "", "pods", "") for verb in ("get", "list", "watch")),
-    ("create", "", "pods", "eviction"),
-]
-OF_THE_USER_CLUSTER: list[Right] = [("get", "onprem.cluster.gke.io", "onpremuserclusters", "")]
-OF_THE_NODE: list[Right] = [("get", "coordination.k8s.io", "leases", "")]
-OF_THE_STOP: list[Right] = [("get", "", "configmaps", "")]
+@dataclass(frozen=True)
+class Right:
+    """One verb on one resource: in a namespace or (None) everywhere, on one object or (no name) on all."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+    namespace: str | None = None
+    name: str = ""
+
+    def __str__(self) -> str:
+        what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        where = f"namespace {self.namespace}" if self.namespace else "cluster-wide"
+        return f"{self.verb} {what}{' ' + self.name if self.name else ''} ({where})"
 
 
 async def look_at_rights(looks: Looks) -> None:
@@ -38,29 +36,67 @@ async def look_at_rights(looks: Looks) -> None:
     wanted = rights(looks.tools.settings, looks.namespace, whole_node=looks.request.drain is DrainMode.NODE)
     answers = await asyncio.gather(
         *(
-            looks.tools.cluster.permitted(verb, group, resource, namespace, subresource)
-            for (verb, group, resource, subresource), namespace in wanted
+            looks.tools.cluster.permitted(
+                right.verb,
+                right.group,
+                right.resource,
+                right.namespace,
+                subresource=right.subresource,
+                name=right.name,
+            )
+            for right in wanted
         )
     )
-    missing = [_named(*asked) for asked, allowed in zip(wanted, answers, strict=True) if not allowed]
+    missing = [str(right) for right, allowed in zip(wanted, answers, strict=True) if not allowed]
     evidence = f"missing: {', '.join(missing)}" if missing else f"all {len(wanted)} are held"
-    looks.findings.judge("permissions", not missing, evidence, "grant the worker's identity these verbs")
+    way_out = "grant the worker's identity these verbs: deploy/kubernetes/rbac.yaml has them all"
+    looks.findings.judge("permissions", not missing, evidence, way_out)
 
 
-def rights(settings: Settings, user_cluster: str, *, whole_node: bool) -> list[tuple[Right, str | None]]:
-    """Each right with the namespace in which it is needed, None for the whole cluster."""
-    places: list[tuple[list[Right], str | None]] = [
-        (IN_NAMESPACE, user_cluster),
-        (OF_THE_USER_CLUSTER, user_cluster + settings.management_namespace_suffix),
-        (OF_THE_NODE, NODE_LEASES),
-        (OF_THE_STOP, settings.stop_config_map.partition("/")[0]),
-        (CLUSTER_WIDE, None),
-        (FOR_THE_DRAIN if whole_node else [], None),
+def rights(settings: Settings, user_cluster: str, *, whole_node: bool) -> list[Right]:
+    """Each right that a replacement in this user cluster uses; those of a whole node's drain only if asked for."""
+    return [
+        *_in_namespace(settings, user_cluster),
+        *_elsewhere(settings, user_cluster),
+        *_cluster_wide(),
+        *(_for_the_drain() if whole_node else ()),
     ]
-    return [(right, namespace) for several, namespace in places for right in several]
 
 
-def _named(right: Right, namespace: str | None) -> str:
-    verb, _, resource, subresource = right
-    what = f"{resource}/{subresource}" if subresource else resource
-    return f"{verb} {what} ({'namespace ' + namespace if namespace else 'cluster-wide'})"
+def _in_namespace(settings: Settings, space: str) -> Iterable[Right]:
+    """A creation has no name yet; pods are the failed one, the survivors and the utility Pod."""
+    for verb in ("get", "list", "watch", "create", "delete"):
+        yield Right(verb, "", "pods", namespace=space)
+    yield Right("create", "", "pods", "eviction", space)
+    for verb in ("get", "create"):  # an exec by WebSocket is a get, and from Kubernetes 1.35 on a create, too
+        yield Right(verb, "", "pods", "exec", space)
+    for verb in ("get", "list", "watch", "patch"):
+        yield Right(verb, "apps", "statefulsets", namespace=space, name=settings.stateful_set)
+    yield Right("create", "policy", "poddisruptionbudgets", namespace=space)
+    for verb in ("get", "patch", "delete"):
+        yield Right(verb, "policy", "poddisruptionbudgets", namespace=space, name=settings.pdb)
+    yield Right("create", "", "configmaps", namespace=space)
+    for verb in ("get", "update", "delete"):
+        yield Right(verb, "", "configmaps", namespace=space, name=settings.record)
+    yield Right("get", "", "persistentvolumeclaims", namespace=space)
+
+
+def _elsewhere(settings: Settings, user_cluster: str) -> Iterable[Right]:
+    management = user_cluster + settings.management_namespace_suffix
+    group, owners = "onprem.cluster.gke.io", "onpremuserclusters"
+    yield Right("get", group, owners, namespace=management, name=user_cluster)
+    yield Right("get", "coordination.k8s.io", "leases", namespace=NODE_LEASES)
+    namespace, _, name = settings.stop_config_map.partition("/")
+    yield Right("get", "", "configmaps", namespace=namespace, name=name)
+
+
+def _cluster_wide() -> Iterable[Right]:
+    for verb in ("get", "list", "watch", "patch"):
+        yield Right(verb, "", "nodes")
+    yield Right("get", "", "persistentvolumes")
+
+
+def _for_the_drain() -> Iterable[Right]:
+    for verb in ("list", "watch"):
+        yield Right(verb, "", "pods")
+    yield Right("create", "", "pods", "eviction")

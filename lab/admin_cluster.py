@@ -197,7 +197,9 @@ class AdminCluster:
 def control_plane(options: LabOptions, directory: Path, pki: AdminPki) -> ControlPlane:
     """The control plane that the options ask for, at a fixed port: the network namespace is the lab's alone."""
     if options.kubernetes == "real":
-        return RealControlPlane(directory, pki, assets=options.assets, port=API_PORT)
+        return RealControlPlane(
+            directory, pki, assets=options.assets, port=API_PORT, audit_log=options.audit_log
+        )
     from lab.control_plane.simulated import SimulatedControlPlane  # noqa: PLC0415
 
-    return SimulatedControlPlane(directory, pki, port=API_PORT)
+    return SimulatedControlPlane(directory, pki, port=API_PORT, audit_log=options.audit_log)

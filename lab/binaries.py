@@ -13,6 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 CONTROL_PLANE_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+WHERE_TO_GET_THEM = (
+    "take all of one release from https://dl.k8s.io/RELEASE/bin/linux/ARCH/NAME (envtest's own archives leave out the"
+    " controller manager and the scheduler)"
+)
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -50,7 +54,7 @@ def distributed_etcd_folder() -> Path:
 def etcd_assets() -> list[Path]:
     """List the folders below ETCD_ASSETS that hold an etcd, oldest version first."""
     root = os.environ.get("ETCD_ASSETS")
-    if not root:
+    if not root or not Path(root).is_dir():
         return []
     folders = (folder for folder in Path(root).resolve().iterdir() if _executable(folder / "etcd"))
     return sorted(folders, key=lambda folder: [int(part) for part in re.findall(r"\d+", folder.name)])
@@ -60,11 +64,15 @@ def control_plane_folder(assets: Path | None = None) -> Path:
     """Return the folder with a real control plane: the one named, else KUBEBUILDER_ASSETS."""
     named = assets or (Path(root) if (root := os.environ.get("KUBEBUILDER_ASSETS")) else None)
     if named is None:
+        wanted = ", ".join(CONTROL_PLANE_PROGRAMS)
         raise MissingBinary(
-            "a real control plane needs KUBEBUILDER_ASSETS: a folder with "
-            + ", ".join(CONTROL_PLANE_PROGRAMS)
+            f"a real control plane needs KUBEBUILDER_ASSETS: a folder with {wanted}; {WHERE_TO_GET_THEM}"
         )
-    return _complete(named.resolve(), CONTROL_PLANE_PROGRAMS)
+    try:
+        return _complete(named.resolve(), CONTROL_PLANE_PROGRAMS)
+    except MissingBinary as error:
+        source = "" if assets else "KUBEBUILDER_ASSETS: "
+        raise MissingBinary(f"{source}{error}; {WHERE_TO_GET_THEM}") from None
 
 
 def control_plane_etcd(assets: Path | None = None) -> Path:
@@ -81,6 +89,8 @@ def _executable(path: Path) -> bool:
 
 
 def _complete(folder: Path, programs: tuple[str, ...]) -> Path:
+    if not folder.is_dir():
+        raise MissingBinary(f"there is no folder {folder}")
     missing = [program for program in programs if not _executable(folder / program)]
     if missing:
         raise MissingBinary(f"{folder} holds no {' and no '.join(missing)}")

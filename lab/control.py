@@ -64,7 +64,7 @@ class SignalRequest(BaseModel):
 
 
 class ComponentRequest(BaseModel):
-    """What to do with a process of the control plane; `start` returns when it answers again."""
+    """What to do with a process of the control plane; `start` returns when the API server answers, if that runs."""
 
     action: Literal["kill", "pause", "resume", "start"]
 
@@ -176,7 +176,8 @@ class ControlApi:
                 component.resume()
             case "start":
                 await component.start()
-                await self._cluster.control_plane.until_ready()
+                if self._cluster.control_plane.components["kube-apiserver"].running:
+                    await self._cluster.control_plane.until_ready()
         return web.json_response({})
 
     async def _signal(self, request: web.Request) -> web.Response:

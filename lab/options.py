@@ -41,3 +41,4 @@ class LabOptions(BaseModel):
     ephemeral_storage: Annotated[int | None, BeforeValidator(parse_size)] = Field(
         None, gt=0, description="what all emptyDirs share is of this size; none: as large as the lab"
     )
+    audit_log: Path | None = Field(None, description="file for a line about each request to the API server")

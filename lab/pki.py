@@ -73,9 +73,16 @@ class AdminPki:
         )
         self.service_account = self.authority.issue("service-account", user="service-account")
 
-    def client(self, file_name: str, *, user: str | None = None, group: str | None = None) -> KeyPair:
+    def client(
+        self,
+        file_name: str,
+        *,
+        user: str | None = None,
+        group: str | None = None,
+        lifetime: datetime.timedelta = LIFETIME,
+    ) -> KeyPair:
         """Issue a client certificate; the user is the file's name unless it is given."""
-        return self.authority.issue(file_name, user=user or file_name, group=group)
+        return self.authority.issue(file_name, user=user or file_name, group=group, lifetime=lifetime)
 
     def node(self, name: str, *addresses: str) -> KeyPair:
         """Issue what a node agent serves exec with, and what it is known by to the API server."""

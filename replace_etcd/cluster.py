@@ -151,9 +151,16 @@ class AdminCluster(Protocol):
         """
 
     async def permitted(
-        self, verb: str, group: str, resource: str, namespace: str | None, subresource: str = ""
+        self,
+        verb: str,
+        group: str,
+        resource: str,
+        namespace: str | None,
+        *,
+        subresource: str = "",
+        name: str = "",
     ) -> bool:
-        """Ask by SelfSubjectAccessReview whether this identity may."""
+        """Ask by SelfSubjectAccessReview whether this identity may; without a name, on every object."""
 
     async def version(self) -> str:
         """The API server's version."""

@@ -29,7 +29,11 @@ class Conflict(ClusterError):
 
 
 class Forbidden(ClusterError):
-    """401 or 403: the identity of the worker lacks a right."""
+    """403: the identity of the worker lacks a right."""
+
+
+class Unauthenticated(ClusterError):
+    """401: the API server does not know the worker, or not any more; a renewed identity mends it, so it is retried."""
 
 
 class Invalid(ClusterError):

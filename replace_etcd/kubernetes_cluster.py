@@ -32,15 +32,14 @@ from replace_etcd.cluster import (
     Patch,
     Sink,
 )
-from replace_etcd.errors import (
-    ClusterError,
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotStarted,
-    NotYet,
-    OutcomeUnknown,
-    Unreachable,
+from replace_etcd.errors import ClusterError, NotStarted, NotYet, OutcomeUnknown, Unreachable
+from replace_etcd.kubernetes_answers import (
+    asked_to_wait,
+    cluster_error,
+    how_it_ended,
+    refused_by_budget,
+    unknown_identity,
+    why_not,
 )
 
 __all__ = ["ConfigException", "KubernetesCluster", "connect"]
@@ -50,15 +49,14 @@ HANDSHAKE_SECONDS = 10.0
 WEBSOCKET_HEARTBEAT_SECONDS = 5.0
 WATCH_SECONDS = 60
 STDOUT, STDERR, STATUS = 1, 2, 3
-WITH_VERSION = "resourceVersion should not be set on objects to be created"
 OURS = {"fieldManager": FIELD_MANAGER}
-MORE_THAN_ONE_PDB = "more than one PodDisruptionBudget"
 
 
 class KubernetesCluster:
     """The admin cluster behind one API server."""
 
     def __init__(self, configuration: Configuration) -> None:
+        self._certificate: str | None = configuration.cert_file
         self._client = ApiClient(configuration)
         for_execs = copy.copy(configuration)
         for_execs.client_session_kwargs = {"middlewares": (_sent_once,)}
@@ -141,8 +139,8 @@ class KubernetesCluster:
         except ClusterError as error:
             if error.status == 404:
                 return Eviction(admitted=True, gone=True, status=404)
-            if error.status == 429 or MORE_THAN_ONE_PDB in error.message:
-                return Eviction(admitted=False, status=error.status, reason=_why_not(error))
+            if refused_by_budget(error):
+                return Eviction(admitted=False, status=error.status, reason=why_not(error))
             raise
         return Eviction(admitted=True)
 
@@ -197,12 +195,21 @@ class KubernetesCluster:
         except _Broken as error:
             if not said[STATUS]:
                 raise OutcomeUnknown(f"{command[0]} in {pod}: its end was not seen ({error})") from error
-        return _ended(command[0], said[STDERR], said[STATUS])
+        return how_it_ended(command[0], said[STDERR], said[STATUS])
 
     async def permitted(
-        self, verb: str, group: str, resource: str, namespace: str | None, subresource: str = ""
+        self,
+        verb: str,
+        group: str,
+        resource: str,
+        namespace: str | None,
+        *,
+        subresource: str = "",
+        name: str = "",
     ) -> bool:
         attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+        if name:
+            attributes["name"] = name
         if namespace is not None:
             attributes["namespace"] = namespace
         review = {
@@ -221,14 +228,23 @@ class KubernetesCluster:
     async def _request(
         self, method: str, path: str, query: dict[str, str] | None = None, body: Object | Patch | None = None
     ) -> Any:
-        async with _answers(f"{method} {path}"):
-            response = await self._send(
-                method, path, query, body, aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-            )
-            text = await response.read()
+        """The answer; one that the server was too busy for is asked for again, in the same limit, when it says so."""
+        end = asyncio.get_running_loop().time() + REQUEST_SECONDS
+        while True:
+            left = end - asyncio.get_running_loop().time()
+            async with _answers(f"{method} {path}"):
+                response = await self._send(method, path, query, body, aiohttp.ClientTimeout(total=left))
+                text = await response.read()
+            pause = asked_to_wait(response.status, response.headers, text)
+            if pause is None or pause >= left:
+                break
+            await asyncio.sleep(pause)
         if response.status >= 400:
-            raise _cluster_error(response.status, text)
+            raise self._error(response.status, text)
         return json.loads(text)
+
+    def _error(self, status: int, text: bytes) -> ClusterError:
+        return cluster_error(status, text, unknown_identity(self._certificate) if status == 401 else "")
 
     async def _send(
         self,
@@ -268,8 +284,10 @@ class KubernetesCluster:
             )
             response = await self._send("GET", kind.path(namespace), query, None, limit)
             async with response:
+                if response.status == 410:
+                    return  # the version is too old by now: the caller lists again, as below
                 if response.status >= 400:
-                    raise _cluster_error(response.status, await response.read())
+                    raise self._error(response.status, await response.read())
                 async for line in response.content:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
@@ -301,7 +319,8 @@ class KubernetesCluster:
                 socket = await answer.response
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (400, 401, 403, 404):
-                raise NotStarted(f"exec was refused with {error.status}") from error
+                why = f": {unknown_identity(self._certificate)}" if error.status == 401 else ""
+                raise NotStarted(f"exec was refused with {error.status}{why}") from error
             raise
         async with socket:
             yield socket
@@ -347,41 +366,6 @@ def _delete_options(preconditions: dict[str, str], grace: int | None) -> Object:
     if grace is not None:
         options["gracePeriodSeconds"] = grace
     return options
-
-
-def _cluster_error(status: int, text: bytes) -> ClusterError:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = {"message": text.decode(errors="replace")[:500]}
-    reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
-    causes = (answer.get("details") or {}).get("causes") or []
-    if status in (401, 403):
-        return Forbidden(status, reason, message, causes)
-    if status in (400, 422) or WITH_VERSION in message:
-        return Invalid(status, reason, message, causes)
-    if status == 409:
-        return Conflict(status, reason, message, causes)
-    return ClusterError(status, reason, message, causes)
-
-
-def _why_not(error: ClusterError) -> str:
-    causes = "; ".join(cause.get("message", "") for cause in error.causes)
-    return " ".join(part for part in (error.message, causes) if part)
-
-
-def _ended(command: str, stderr: bytearray, status: bytearray) -> CommandResult:
-    """Read the Status of channel 3; without one the command may still be running."""
-    if not status:
-        raise OutcomeUnknown(f"{command}: the connection ended without a Status")
-    said, errors = json.loads(status), stderr.decode(errors="replace")
-    if said.get("status") == "Success":
-        return CommandResult("", errors, 0)
-    for cause in (said.get("details") or {}).get("causes") or []:
-        if cause.get("reason") == "ExitCode":
-            return CommandResult("", errors, int(cause["message"]))
-    # A missing binary, but also a runtime that broke in the middle of the command: a kubelet says the same of both.
-    raise OutcomeUnknown(f"{command} may not have run: {said.get('message', 'no reason given')}")
 
 
 async def connect(kubeconfig: str | None, context: str | None) -> KubernetesCluster:

@@ -23,7 +23,8 @@ ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
 BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
     *("attacks/", "explorer/test_actors"),
-    *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot"),
+    *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
+    "e2e/test_api_server",
 )
 ONE_OF_EACH_SORT = (
     "test_one_that_was_terminated_after_the_removal_is_finished_by_the_next",
@@ -33,6 +34,8 @@ ONE_OF_EACH_SORT = (
     "test_after_the_removal_the_words_lead_to_three_voters[cleaning]",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
     "test_a_good_snapshot_is_kept_whole_and_can_be_restored",
+    "test_one_that_is_killed_in_the_middle_of_steps[the worst steps-real]",
+    "test_a_drain_of_the_node_uses_each_right_and_no_other[real]",
     "test_a_changed_byte_is_found_by_the_checksum_and_final_at_last",
 )
 LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()

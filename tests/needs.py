@@ -26,12 +26,17 @@ class Need:
     missing: str
 
 
-def _real_control_plane() -> bool:
+def _no_control_plane() -> str:
+    """Why there is none, in the lab's own sentence; empty where there is one."""
     try:
         control_plane_folder()
-    except MissingBinary:
-        return False
-    return True
+    except MissingBinary as error:
+        return str(error)
+    return ""
+
+
+def _real_control_plane() -> bool:
+    return not _no_control_plane()
 
 
 def _kubectl() -> bool:
@@ -58,8 +63,8 @@ def _docker_compose() -> bool:
 
 
 NEEDS = {
-    "kubernetes": Need(_real_control_plane, "no real control plane: set KUBEBUILDER_ASSETS"),
-    "kubectl": Need(_kubectl, "no kubectl: set KUBEBUILDER_ASSETS to a folder that holds it"),
+    "kubernetes": Need(_real_control_plane, _no_control_plane()),
+    "kubectl": Need(_kubectl, "no kubectl, or not all of the control plane, in KUBEBUILDER_ASSETS"),
     "etcd-3.5": Need(_etcd("3.5"), "no newer etcd 3.5: set ETCD_ASSETS"),
     "etcd-3.6": Need(_etcd("3.6"), "no etcd 3.6: set ETCD_ASSETS"),
     "namespaces": Need(_namespaces, "no namespaces permitted: run as root, or allow user namespaces"),

@@ -27,7 +27,7 @@ ETCD_CLIENT_SOCKET = (
 )
 AUDIT_POLICY = (
     "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n"
-    "- level: None\n  verbs: [get, list, watch]\n- level: Request\n"
+    "- level: Metadata\n  verbs: [get, list, watch]\n- level: Request\n"
 )
 
 
@@ -126,7 +126,7 @@ class RealControlPlane:
         return flags | self._audit_flags()
 
     def _audit_flags(self) -> dict[str, object]:
-        """Log every change with its body to a file, if asked: what the operation really sent."""
+        """Log every request to a file, if asked, changes with their bodies: what the operation really sent."""
         if self._audit_log is None:
             return {}
         policy = self.directory / "audit-policy.yaml"

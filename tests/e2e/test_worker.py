@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 
 from lab.control_plane import ControlPlane
+from lab.kubeconfig import write_kubeconfig
+from lab.pki import AdminPki
 from lab.temporal_server import running_temporal
 from replace_etcd.search_attributes import ALL
 from tests.lab.conftest import control_plane, pki
@@ -66,6 +69,19 @@ async def test_without_an_admin_cluster_it_says_so(tmp_path: Path, kubeconfig: s
     async with running_temporal(tmp_path) as temporal:
         words = await last_words(await start(TEMPORAL_ADDRESS=temporal.address, **named))
     assert {"none": "set KUBECONFIG", "missing": str(path), "unreachable": "no answer"}[kubeconfig] in words
+
+
+@pytest.mark.parametrize("control_plane", ["simulated"], indirect=True)
+async def test_a_certificate_that_has_expired_is_named(
+    tmp_path: Path, control_plane: ControlPlane, pki: AdminPki
+) -> None:
+    expired = pki.client("expired", lifetime=timedelta(seconds=-1))
+    path = tmp_path / "kubeconfig"
+    write_kubeconfig(path, server=control_plane.url, ca=pki.ca, client=expired)
+    async with running_temporal(tmp_path) as temporal:
+        words = await last_words(await start(TEMPORAL_ADDRESS=temporal.address, KUBECONFIG=str(path)))
+    assert "its client certificate (expired) expired 20" in words
+    assert "renew it in the kubeconfig, and restart the worker" in words
 
 
 @pytest.mark.parametrize("control_plane", ["simulated"], indirect=True)

@@ -19,10 +19,11 @@ class KubectlError(Exception):
 
 
 class Kubectl:
-    """kubectl as the administrator, in one namespace."""
+    """kubectl as the administrator, in one namespace, or (none) where its arguments say."""
 
     def __init__(self, kubeconfig: Path, namespace: str, home: Path) -> None:
-        self._arguments = [f"--kubeconfig={kubeconfig}", f"--namespace={namespace}"]
+        where = [f"--namespace={namespace}"] if namespace else []
+        self._arguments = [f"--kubeconfig={kubeconfig}", *where]
         self._environment = {
             "HOME": str(home),
             "PATH": os.environ["PATH"],

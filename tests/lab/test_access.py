@@ -120,6 +120,36 @@ async def test_a_rule_can_name_its_objects(world: World, stranger: KubeClient) -
         await world.refused(403, stranger.list("statefulsets", world.namespace))
 
 
+async def test_a_list_of_one_name_is_allowed_by_a_rule_that_names_it(
+    world: World, stranger: KubeClient
+) -> None:
+    rule = {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["list", "watch"]}
+    await grant(world, [rule | {"resourceNames": ["etcd"]}], {"kind": "User", "name": "alice"})
+    await world.stateful_set("etcd", replicas=0)
+    async with stranger:
+        only = {"fieldSelector": "metadata.name=etcd"}
+        await until_allowed(lambda: stranger.list("statefulsets", world.namespace, **only))
+        async for kind, _ in stranger.watch("statefulsets", world.namespace, **only):
+            assert kind == "ADDED"
+            break
+        other = stranger.list("statefulsets", world.namespace, fieldSelector="metadata.name=other")
+        await world.refused(403, other)
+
+
+async def test_a_service_account_is_known_by_its_full_name(
+    world: World, control_plane: ControlPlane, pki: AdminPki
+) -> None:
+    """By a token in a cluster; by a certificate here, where no controller makes tokens."""
+    pair = pki.client("robot", user="system:serviceaccount:robots:robot")
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    context.load_cert_chain(pair.certificate, pair.key)
+    subject = {"kind": "ServiceAccount", "name": "robot", "namespace": "robots", "apiGroup": ""}
+    await grant(world, [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}], subject)
+    async with KubeClient(Access(control_plane.url, context)) as robot:
+        await until_allowed(lambda: robot.list("pods", world.namespace))
+        await world.refused(403, robot.list("pods", "default"))
+
+
 async def test_an_eviction_needs_its_own_right_dry_run_too(world: World, stranger: KubeClient) -> None:
     await world.pod(nodeName="somewhere")
     subject = {"kind": "User", "name": "alice"}

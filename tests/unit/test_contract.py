@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 from temporalio import workflow
 
 import worker
-from activities import preflight_rights
 from replace_etcd import search_attributes, temporal
 from replace_etcd.cli.exits import OF_OUTCOME
 from replace_etcd.models.phase import Phase
@@ -158,28 +157,6 @@ class TestReadme:
                         value = defaults[name]
                         written = f"{value:g}" if isinstance(value, float) else str(value)
                         assert quoted(default)[0] == written
-
-    def test_rights(self) -> None:
-        documented: dict[str, set[tuple[str, str]]] = {}
-        where = ""
-        table = section(README, "Run it against your own admin cluster").partition("Rights of")[2]
-        for place, resources, verbs in rows(table):
-            where = place or where
-            for resource, several in zip(resources.split("; "), verbs.split("; "), strict=True):
-                for verb in re.split(r", | and ", several.partition(" (")[0]):
-                    documented.setdefault(where, set()).add((resource, verb))
-        wanted = {
-            "namespace of the user cluster": preflight_rights.IN_NAMESPACE,
-            "`USER_CLUSTER-gke-onprem-mgmt`": preflight_rights.OF_THE_USER_CLUSTER,
-            "`kube-node-lease`": preflight_rights.OF_THE_NODE,
-            "namespace of `REPLACE_ETCD_STOP_CONFIG_MAP`": preflight_rights.OF_THE_STOP,
-            "cluster-wide": preflight_rights.CLUSTER_WIDE,
-            "cluster-wide, for `drain: node`": preflight_rights.FOR_THE_DRAIN,
-        }
-        for place, rights in wanted.items():
-            assert documented[place] == {
-                (f"{resource}/{sub}" if sub else resource, verb) for verb, _, resource, sub in rights
-            }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

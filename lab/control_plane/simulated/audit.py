@@ -1,4 +1,4 @@
-"""The audit log: one line of JSON for each change that was asked for, in the form of audit.k8s.io."""
+"""The audit log: one line of JSON for each request, in the form of audit.k8s.io; a change with what it asked for."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ class AuditLog:
         self._file = None if path is None else path.open("a", buffering=1)
 
     def record(self, caller: Caller, target: Target, body: bytes, code: int) -> None:
-        """Write one line for a request that changes, or tried to."""
-        if self._file is None or target.verb in READ_ONLY:
+        """Write one line for a request, however it ended."""
+        if self._file is None:
             return
+        reads = target.verb in READ_ONLY
         moment = now().isoformat().replace("+00:00", "Z")
         entry: Json = {
             "kind": "Event",
             "apiVersion": "audit.k8s.io/v1",
-            "level": "Request",
+            "level": "Metadata" if reads else "Request",
             "stage": "ResponseComplete",
             "verb": target.verb,
             "user": {"username": caller.user, "groups": list(caller.groups)},
             "objectRef": {
                 "resource": target.resource.plural,
                 "namespace": target.namespace,
-                "name": target.name,
+                "name": target.name or target.selected,
                 "apiGroup": target.resource.group,
                 "subresource": target.subresource,
             },
             "responseStatus": {"code": code},
-            "requestObject": _readable(body),
             "stageTimestamp": moment,
         }
+        if not reads:
+            entry["requestObject"] = _readable(body)
         self._file.write(json.dumps(entry) + "\n")
 
 

@@ -1,12 +1,15 @@
 """Who calls, by client certificate, and what they may do, by RBAC.
 
-The common name is the user and each organization a group. Nobody is anonymous. `system:masters` may do
+The common name is the user and each organization a group; there are no tokens, so that a service account is a
+certificate with its full name. Nobody is anonymous. `system:masters` may do
 everything; others what the Roles, ClusterRoles and bindings in the store say, plus what every cluster gives
 to everybody.
 """
 
 from __future__ import annotations
 
+import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,9 +48,9 @@ class Action:
 
 
 def authenticate(request: web.Request) -> Caller:
-    """Read the client certificate, which TLS has verified; 401 without one."""
+    """Read the client certificate, which TLS has verified but for its time; 401 without one that is valid."""
     certificate = request.get_extra_info("peercert")
-    if not certificate:
+    if not certificate or ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
         raise StatusError(401, "Unauthorized", "Unauthorized")
     fields = [pair for part in certificate["subject"] for pair in part]
     user = next((value for key, value in fields if key == "commonName"), "")
@@ -70,7 +73,9 @@ def impersonated(cluster: Cluster, request: web.Request, caller: Caller) -> Call
 def authorize(cluster: Cluster, caller: Caller, target: Target) -> None:
     """Refuse with 403 what no rule allows."""
     resource = target.resource
-    action = Action(target.verb, resource.group, target.authorized_as, target.namespace, target.name)
+    action = Action(
+        target.verb, resource.group, target.authorized_as, target.namespace, target.name or target.selected
+    )
     if not may(cluster, caller, action):
         where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
         text = f'User "{caller.user}" cannot {target.verb} resource "{target.authorized_as}" in API group'
@@ -114,6 +119,8 @@ def _role(cluster: Cluster, reference: Json, namespace: str) -> list[Json]:
 def _is_subject(subject: Json, caller: Caller) -> bool:
     if subject["kind"] == "Group":
         return subject["name"] in caller.groups
+    if subject["kind"] == "ServiceAccount":
+        return caller.user == f"system:serviceaccount:{subject.get('namespace')}:{subject['name']}"
     return bool(subject["kind"] == "User" and subject["name"] == caller.user)
 
 

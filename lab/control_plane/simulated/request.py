@@ -29,6 +29,8 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    selected: str = ""
+    """The one object that a list or watch asks for by its name, which a rule may name, too."""
 
     @property
     def authorized_as(self) -> str:
@@ -53,7 +55,14 @@ def parse_target(request: web.Request, catalogue: Catalogue) -> Target:
     subresource = rest[2] if len(rest) > 2 else ""
     if resource.namespaced != bool(namespace) and (name or namespace or request.method == "POST"):
         raise no_such_path()
-    return Target(_verb(request, name), resource, namespace, name, subresource)
+    selected = "" if name else _selected(request)
+    return Target(_verb(request, name), resource, namespace, name, subresource, selected)
+
+
+def _selected(request: web.Request) -> str:
+    terms = request.query.get("fieldSelector", "").split(",")
+    names = [value for term in terms for field, _, value in [term.partition("=")] if field == "metadata.name"]
+    return names[0].lstrip("=") if names else ""
 
 
 def _verb(request: web.Request, name: str) -> str:

@@ -31,23 +31,35 @@ class Kubectl:
         self._kubeconfig = kubeconfig
 
     async def __call__(self, *words: str, feed: str | None = None, within: float = 90) -> str:
+        where = (f"--kubeconfig={self._kubeconfig}", f"--namespace={NAMESPACE}")
+        return await self._run([str(self._program), *where, *words], feed or "", within, {})
+
+    async def script(self, path: Path, manifest: dict[str, Any], within: float = 180, **names: str) -> str:
+        """Run a script whose `kubectl` is this one; the utility Pod's manifest is a file to it."""
+        file = self._kubeconfig.with_name("utility-pod.json")
+        file.write_text(json.dumps(manifest | {"metadata": manifest["metadata"] | {"namespace": NAMESPACE}}))
+        names |= {"KUBECONFIG": str(self._kubeconfig), "UTILITY_MANIFEST": str(file)}
+        names["PATH"] = f"{self._program.parent}:{os.environ['PATH']}"
+        try:
+            return await self._run(["/bin/bash", str(path)], "", within, names)
+        finally:
+            file.unlink()
+
+    async def _run(self, command: list[str], feed: str, within: float, names: dict[str, str]) -> str:
         process = await asyncio.create_subprocess_exec(
-            str(self._program),
-            f"--kubeconfig={self._kubeconfig}",
-            f"--namespace={NAMESPACE}",
-            *words,
+            *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"HOME": str(self._kubeconfig.parent), "PATH": os.environ["PATH"]},
+            env={"HOME": str(self._kubeconfig.parent), "PATH": os.environ["PATH"]} | names,
         )
         try:
-            output, errors = await asyncio.wait_for(process.communicate((feed or "").encode()), within)
+            output, errors = await asyncio.wait_for(process.communicate(feed.encode()), within)
         finally:
             if process.returncode is None:
                 process.kill()
         if process.returncode != 0:
-            raise KubectlFailed(f"kubectl {' '.join(words)}: {process.returncode} {errors.decode()}")
+            raise KubectlFailed(f"{' '.join(command)}: {process.returncode} {errors.decode()}")
         return output.decode()
 
     async def get(self, *words: str) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from lab.fixture.names import NAMESPACE, REPLICAS, SERVICE, node_of
 from tests.lab.nodes.kubectl import Kubectl, KubectlFailed, utility_pod
 from tests.lab.nodes.waiting import until
 
+SCRIPT = Path(__file__).with_name("runbook.sh")
 FLAG = "--initial-cluster-state="
 
 
@@ -128,19 +130,15 @@ class ByHand:
         await kubectl("apply", "--filename=-", feed=backup)
 
     async def as_it_is_written(self) -> None:
-        """The eleven steps, without the member add and the waits that the runbook leaves out."""
-        kubectl = self.kubectl
-        backup = await kubectl("get", "poddisruptionbudget", "kube-etcd-pdb", "--output=yaml")
-        await kubectl("delete", "poddisruptionbudget", "kube-etcd-pdb")
-        await self.set_flag("existing")
-        await kubectl("drain", self.node, "--ignore-daemonsets", "--delete-emptydir-data")
-        await self.remove_member()
-        await self.create_utility_pod()
-        await self.clean()
-        await kubectl("uncordon", self.node)
-        await self.look_at_the_pod()
-        await self.set_flag("new")
-        await kubectl("apply", "--filename=-", feed=backup)
+        """The eleven steps, without the member add and the waits that the runbook leaves out: `runbook.sh`."""
+        await self.kubectl.script(
+            SCRIPT,
+            utility_pod(self.ordinal, self.node),
+            USER_CLUSTER_NAME=NAMESPACE,
+            NODE_NAME=self.node,
+            MEMBER_NUMBER=str(self.ordinal),
+            WORKING_POD=self.survivor,
+        )
 
 
 PROTECTION = {
