@@ -7,6 +7,7 @@ import asyncio
 
 from activities.dead_node import NODE_LEASES
 from activities.preflight_checks import Looks
+from activities.step import Toolbox
 from replace_etcd.models.request import DrainMode
 from replace_etcd.settings import Settings
 
@@ -31,20 +32,30 @@ FOR_THE_DRAIN: list[Right] = [
 OF_THE_USER_CLUSTER: list[Right] = [("get", "onprem.cluster.gke.io", "onpremuserclusters", "")]
 OF_THE_NODE: list[Right] = [("get", "coordination.k8s.io", "leases", "")]
 OF_THE_STOP: list[Right] = [("get", "", "configmaps", "")]
+GRANT = "grant the worker's identity these verbs"
 
 
 async def look_at_rights(looks: Looks) -> None:
     """Ask for each right by a SelfSubjectAccessReview, and name every one that is missing."""
     wanted = rights(looks.tools.settings, looks.namespace, whole_node=looks.request.drain is DrainMode.NODE)
+    missing = await missing_rights(looks.tools, wanted)
+    looks.findings.judge("permissions", not missing, evidence_of(missing, len(wanted)), GRANT)
+
+
+async def missing_rights(tools: Toolbox, wanted: list[tuple[Right, str | None]]) -> list[str]:
+    """Those that this identity has not, as people name them."""
     answers = await asyncio.gather(
         *(
-            looks.tools.cluster.permitted(verb, group, resource, namespace, subresource)
+            tools.cluster.permitted(verb, group, resource, namespace, subresource)
             for (verb, group, resource, subresource), namespace in wanted
         )
     )
-    missing = [_named(*asked) for asked, allowed in zip(wanted, answers, strict=True) if not allowed]
-    evidence = f"missing: {', '.join(missing)}" if missing else f"all {len(wanted)} are held"
-    looks.findings.judge("permissions", not missing, evidence, "grant the worker's identity these verbs")
+    return [_named(*asked) for asked, allowed in zip(wanted, answers, strict=True) if not allowed]
+
+
+def evidence_of(missing: list[str], asked: int) -> str:
+    """What the questions have shown."""
+    return f"missing: {', '.join(missing)}" if missing else f"all {asked} are held"
 
 
 def rights(settings: Settings, user_cluster: str, *, whole_node: bool) -> list[tuple[Right, str | None]]:
