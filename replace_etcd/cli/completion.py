@@ -10,7 +10,6 @@ import contextlib
 import os
 
 WITHIN_SECONDS = 1.5
-LOOKED_AT = 200
 
 
 def user_clusters(incomplete: str) -> list[str]:
@@ -30,17 +29,7 @@ def _known(incomplete: str, condition: str) -> list[str]:
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stderr(nowhere),
     ):
-        found = asyncio.run(asyncio.wait_for(_ask(condition), WITHIN_SECONDS))
+        from replace_etcd.cli import completing  # noqa: PLC0415 - so that --help answers at once
+
+        found = asyncio.run(asyncio.wait_for(completing.user_clusters(condition), WITHIN_SECONDS))
     return [name for name in found if name.startswith(incomplete)]
-
-
-async def _ask(condition: str) -> list[str]:
-    from replace_etcd import replacements, search_attributes, temporal  # noqa: PLC0415 - only when asked
-
-    client = await temporal.connect()
-    found: dict[str, None] = {}
-    query = f"WorkflowType = '{replacements.WORKFLOW}'{condition}"
-    async for item in client.list_workflows(query, limit=LOOKED_AT):
-        if name := item.typed_search_attributes.get(search_attributes.USER_CLUSTER):
-            found[name] = None
-    return list(found)

@@ -208,7 +208,7 @@ def phases(progress: Progress) -> Text:
 
 
 def _what(progress: Progress) -> str:
-    return _waiting(progress) or (progress.current or progress.phase.value).replace("_", " ")
+    return _waiting(progress) or progress.current or progress.phase.value.replace("_", " ")
 
 
 def _waiting(progress: Progress) -> str:
