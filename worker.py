@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 
 from activities.data_directory import DataDirectoryActivities
 from activities.dead_node import DeadNodeActivities
+from activities.doctor import DoctorActivities
 from activities.etcd_members import EtcdMemberActivities
 from activities.janitor import JanitorActivities
 from activities.node import NodeActivities
@@ -32,6 +33,7 @@ from replace_etcd import kubernetes_cluster, logs, temporal
 from replace_etcd.errors import ReplacementError
 from replace_etcd.leaving import leave_with
 from replace_etcd.settings import Settings
+from workflows.doctor import DiagnoseWorker
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
 from workflows.restore_interrupted import RestoreInterruptedReplacement
 
@@ -51,6 +53,7 @@ STEPS = (
     DeadNodeActivities,
     RunActivities,
     JanitorActivities,
+    DoctorActivities,
 )
 
 
@@ -65,7 +68,7 @@ def build(client: Client, tools: Toolbox) -> Worker:
     return Worker(
         client,
         task_queue=tools.settings.task_queue,
-        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement],
+        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DiagnoseWorker],
         activities=activities,
         workflow_failure_exception_types=[ValidationError],
         interceptors=[logs.StepLogs()],

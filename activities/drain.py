@@ -17,6 +17,7 @@ from replace_etcd.models.plan import DrainedPod
 
 BLOCKED_RETRY_SECONDS = 5.0  # as kubectl waits between two tries of an eviction that a budget blocks
 GONE_SECONDS = 600.0
+NAMED = 3  # pods that a heartbeat names: it is read on one line
 MIRROR = "kubernetes.io/config.mirror"
 
 
@@ -73,6 +74,8 @@ class Drain:
         self._order = order
         self._attempt = attempt
         self._skip = {*order.skip_uids, order.pins.pod_uid}
+        self._going = 0
+        self._stays: dict[str, str] = {}  # the pods that are not gone yet, and why not
 
     async def run(self) -> list[str]:
         """Evict every pod that is to go, and wait until each is gone; returns their names.
@@ -90,15 +93,28 @@ class Drain:
         if forbidden:
             raise DrainBlocked("; ".join(forbidden))
         going = [row for row in rows if row.evict]
-        tell(f"{len(going)} pods to evict from {self._order.pins.node}")
+        self._going = len(going)
+        self._stays = {_name(row): "to be evicted" for row in going}
+        self._tell()
         await asyncio.gather(*(self._evict_and_wait(row) for row in going))
         return [row.name for row in going]
 
     async def _evict_and_wait(self, row: DrainedPod) -> None:
         while why := await self._evict(row):
-            tell(f"blocked: {why}")
+            self._tell(row, f"blocked: {why}")
             await asyncio.sleep(BLOCKED_RETRY_SECONDS)
+        self._tell(row, "is ending")
         await self._gone(row)
+        del self._stays[_name(row)]
+        self._tell()
+
+    def _tell(self, row: DrainedPod | None = None, why: str = "") -> None:
+        """How many pods are gone, and what each of the others waits for."""
+        if row is not None:
+            self._stays[_name(row)] = why
+        stays = "".join(f"; {name} {why}" for name, why in list(self._stays.items())[:NAMED])
+        more = f"; and {len(self._stays) - NAMED} more" if len(self._stays) > NAMED else ""
+        tell(f"{self._going - len(self._stays)} of {self._going} pods gone{stays}{more}")
 
     async def _evict(self, row: DrainedPod) -> str:
         """Ask for the eviction; returns why a budget blocks it."""
@@ -110,13 +126,12 @@ class Drain:
             if error.status == 409:  # another pod has the name by now: the one that was to go is gone
                 return ""
             if any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes):
-                return f"{row.namespace}/{row.name}: its namespace is being deleted"
+                return "its namespace is being deleted"
             raise
         self._attempt.settled()
-        return "" if eviction.admitted else f"{row.namespace}/{row.name}: {eviction.reason}"
+        return "" if eviction.admitted else eviction.reason
 
     async def _gone(self, row: DrainedPod) -> None:
-        tell(f"waiting until pod {row.namespace}/{row.name} has ended")
         try:
             await self._tools.cluster.wait_for(
                 POD,
@@ -127,6 +142,10 @@ class Drain:
             )
         except NotYet as error:
             raise NotYet(f"pod {row.namespace}/{row.name} was evicted and does not end") from error
+
+
+def _name(row: DrainedPod) -> str:
+    return f"{row.namespace}/{row.name}"
 
 
 def _is_etcd(pod: Object, etcd_name: str) -> bool:

@@ -181,9 +181,10 @@ class EtcdMemberActivities:
                 progress.see("started" if member.started else "listed")
                 if member.started:
                     await attempt.hold()
-                    answer = await self._run_in_survivor(pins, ["member", "promote", new_id])
-                    tell(f"promotion: {(answer.stderr or answer.stdout).strip()[-200:]}")
+                    await self._run_in_survivor(pins, ["member", "promote", new_id])
                     progress.see(await self._applied(pins))
+                else:
+                    tell(f"learner {new_id} is added; it has not started yet")
                 return False
 
             await _wait(f"learner {new_id}", voter, order.patience_seconds)
@@ -252,11 +253,15 @@ class EtcdMemberActivities:
         return parse_alarms(output_of("etcdctl alarm list", answer))
 
     async def _applied(self, pins: Pins) -> int | None:
-        """How far the new member says it is; None while it does not answer."""
+        """How far the new member says it is, which is told beside how far a survivor is; None while it is silent."""
         try:
-            return (await self._survivors.status(pins, pins.replica)).raft_applied_index
+            status = await self._survivors.status(pins, pins.replica)
+            ahead = await self._survivors.status(pins, pins.survivors[0].pod)
         except PASSING:
+            tell(f"learner {pins.member_name} does not answer yet: it starts, or receives the snapshot")
             return None
+        tell(_catching_up(status, ahead))
+        return status.raft_applied_index
 
     async def _must_be_safe(self, pins: Pins) -> None:
         """Every reason not to remove, asked right before the removal."""
@@ -316,6 +321,11 @@ def _serves(status: MemberStatus, member_id: str) -> bool:
     tell(f"member {status.member_id} at raft index {status.raft_applied_index} of {status.raft_index}")
     led = status.leader_id != "0" and not status.errors
     return status.member_id == member_id and not status.learner and led
+
+
+def _catching_up(status: MemberStatus, ahead: MemberStatus) -> str:
+    behind = max(0, ahead.raft_index - status.raft_applied_index)
+    return f"learner at raft index {status.raft_applied_index} of {ahead.raft_index}, {behind} behind"
 
 
 class Progress:

@@ -125,6 +125,7 @@ def _actions(request: ReplacementRequest, pins: Pins) -> list[str]:
     namespace = pins.user_cluster
     kept = request.pod_disruption_budget is PdbMode.KEEP
     whole = request.drain is DrainMode.NODE
+    strategy = pins.update_strategy.get("type", "")
     actions = [
         f"back up PodDisruptionBudget {namespace}/{pins.pdb}" + ("" if kept else ", then delete it"),
         f"StatefulSet {namespace}: {pins.flag.original} -> {pins.flag.existing}, updateStrategy OnDelete, one patch",
@@ -134,10 +135,10 @@ def _actions(request: ReplacementRequest, pins: Pins) -> list[str]:
         "a PodDisruptionBudget with maxUnavailable: 0 until the new member is verified",
         f"drain the rest of {pins.node}" if whole else "",
         f"remove member {pins.member_id} ({pins.member_name}): from here on there is no way back",
-        f"empty {pins.claim}: {pins.data_path}, then delete the utility Pod",
+        f"empty {pins.claim} (etcd's directory in it: {pins.data_path}), then delete the utility Pod",
         f"add {pins.member_name} as a {'learner, promoted when in sync' if pins.join_as_learner else 'voter'}",
         f"uncordon {pins.node}",
-        f"{pins.flag.original} back, restart {pins.replica}, updateStrategy {pins.update_strategy} back",
+        f"{pins.flag.original} back, restart {pins.replica}, updateStrategy {strategy} back",
         f"PodDisruptionBudget {namespace}/{pins.pdb} back, verify",
     ]
     return [action for action in actions if action]

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from activities.dead_node import NODE_LEASES
 from activities.preflight_checks import Looks
+from activities.step import Toolbox
 from replace_etcd.models.request import DrainMode
 from replace_etcd.settings import Settings
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True)
 class Right:
     """One verb on one resource: in a namespace or (None) everywhere, on one object or (no name) on all."""
@@ -29,13 +31,42 @@ class Right:
         what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         where = f"namespace {self.namespace}" if self.namespace else "cluster-wide"
         return f"{self.verb} {what}{' ' + self.name if self.name else ''} ({where})"
+=======
+IN_NAMESPACE: list[Right] = [
+    *((verb, "", "pods", "") for verb in ("get", "list", "watch", "create", "delete")),
+    *(("create", "", "pods", "eviction"), ("get", "", "pods", "exec"), ("create", "", "pods", "exec")),
+    *((verb, "policy", "poddisruptionbudgets", "") for verb in ("get", "create", "patch", "delete")),
+    *((verb, "apps", "statefulsets", "") for verb in ("get", "list", "watch", "patch")),
+    *((verb, "", "configmaps", "") for verb in ("get", "create", "update", "delete")),
+    *(("get", "", "persistentvolumeclaims", ""), ("list", "", "secrets", "")),
+]
+CLUSTER_WIDE: list[Right] = [
+    *((verb, "", "nodes", "") for verb in ("get", "list", "patch")),
+    ("get", "", "persistentvolumes", ""),
+]
+FOR_THE_DRAIN: list[Right] = [
+    *((verb, "", "pods", "") for verb in ("get", "list", "watch")),
+    ("create", "", "pods", "eviction"),
+]
+OF_THE_USER_CLUSTER: list[Right] = [("get", "onprem.cluster.gke.io", "onpremuserclusters", "")]
+OF_THE_NODE: list[Right] = [("get", "coordination.k8s.io", "leases", "")]
+OF_THE_STOP: list[Right] = [("get", "", "configmaps", "")]
+GRANT = "grant the worker's identity these verbs"
+>>>>>>> 78eeb6191bad40f173cf5a005c9140f162f20fb3
 
 
 async def look_at_rights(looks: Looks) -> None:
     """Ask for each right by a SelfSubjectAccessReview, and name every one that is missing."""
     wanted = rights(looks.tools.settings, looks.namespace, whole_node=looks.request.drain is DrainMode.NODE)
+    missing = await missing_rights(looks.tools, wanted)
+    looks.findings.judge("permissions", not missing, evidence_of(missing, len(wanted)), GRANT)
+
+
+async def missing_rights(tools: Toolbox, wanted: list[tuple[Right, str | None]]) -> list[str]:
+    """Those that this identity has not, as people name them."""
     answers = await asyncio.gather(
         *(
+<<<<<<< HEAD
             looks.tools.cluster.permitted(
                 right.verb,
                 right.group,
@@ -51,6 +82,18 @@ async def look_at_rights(looks: Looks) -> None:
     evidence = f"missing: {', '.join(missing)}" if missing else f"all {len(wanted)} are held"
     way_out = "grant the worker's identity these verbs: deploy/kubernetes/rbac.yaml has them all"
     looks.findings.judge("permissions", not missing, evidence, way_out)
+=======
+            tools.cluster.permitted(verb, group, resource, namespace, subresource)
+            for (verb, group, resource, subresource), namespace in wanted
+        )
+    )
+    return [_named(*asked) for asked, allowed in zip(wanted, answers, strict=True) if not allowed]
+
+
+def evidence_of(missing: list[str], asked: int) -> str:
+    """What the questions have shown."""
+    return f"missing: {', '.join(missing)}" if missing else f"all {asked} are held"
+>>>>>>> 78eeb6191bad40f173cf5a005c9140f162f20fb3
 
 
 def rights(settings: Settings, user_cluster: str, *, whole_node: bool) -> list[Right]:

@@ -2,43 +2,86 @@
 
 from pydantic import BaseModel, ValidationError
 
-from replace_etcd.models.plan import Pins, Plan, Verdict
+from replace_etcd.answers import ANSWERS, command, temporal_command
+from replace_etcd.models.plan import Check, Pins, Plan, Verdict
 from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.models.restoring import Restored
 from replace_etcd.models.result import Progress, Step
 
 SIGNS = {Verdict.OK: "ok", Verdict.WARN: "**warn**", Verdict.REFUSE: "**refuse**"}
 
-ANSWERS = {
-    "approve": '`approve` with `{"approver": ..., "comment": ...}`: carry out this plan',
-    "decline": '`decline` with `{"approver": ..., "comment": ...}`: change nothing',
-    "resolve retry": '`resolve` with `{"choice": "retry", "by": ..., "reason": ...}`: look again, go on from there',
-    "resolve abandon": '`resolve` with `{"choice": "abandon", "by": ..., "reason": ...}`: leave it safe, for a resume',
-    "abort": '`abort` with `{"by": ..., "reason": ...}`: stop, and put everything back',
-    "confirm_node_down": '`confirm_node_down` with `{"by": ..., "reason": ...}`: **only if the machine is off**: '
-    "its pod is deleted by force, and starts on another node",
+WAITS = {
+    "approval": "Waits for approval",
+    "resolve": "Holds: somebody has to decide",
+    "node": "Waits for its node",
 }
 
 
-def details(request: ReplacementRequest, plan: Plan | None, progress: Progress, reason: str) -> str:
-    """The current details of the workflow, as a Markdown checklist."""
+def details(workflow_id: str, request: ReplacementRequest, plan: Plan | None, progress: Progress) -> str:
+    """The current details of the workflow: what is asked of people first, then the steps, then the plan."""
     pins = plan.pins if plan else None
     replica = pins.replica if pins else request.failed_replica or "the failed replica"
-    outcome = f": **{progress.outcome.value}**" if progress.outcome else ""
+    outcome = f": {progress.outcome.value.replace('_', ' ')}" if progress.outcome else ""
     lines = [f"### {replica} of {request.user_cluster}{outcome}", ""]
-    if reason:
-        lines += [reason, ""]
     if progress.waiting_for:
-        lines += [f"Waiting until {progress.deadline:%Y-%m-%d %H:%M} UTC for one of:", ""]
-        lines += [f"- {ANSWERS[choice]}" for choice in progress.choices] + [""]
-    lines += [f"- [x] {step.summary or step.name}" for step in progress.steps if not step.error]
-    lines += [f"- [ ] {step.summary or step.name}: {step.error}" for step in progress.steps if step.error]
+        lines += _question(workflow_id, progress)
+    elif progress.reason:
+        lines += [progress.reason, ""]
+    lines += _checklist(progress)
+    if plan is not None:
+        lines += _plan(plan, replica)
+    return "\n".join(lines)
+
+
+def _question(workflow_id: str, progress: Progress) -> list[str]:
+    """Each choice with the command that makes it."""
+    waits = WAITS.get(progress.waiting_for or "", f"Waits for {progress.waiting_for}")
+    lines = [f"**{waits}** (until {progress.deadline:%Y-%m-%d %H:%M} UTC).", ""]
+    if progress.reason:
+        lines += [f"> {progress.reason}", ""]
+    for choice in progress.choices:
+        lines += [f"**{choice}**: {ANSWERS[choice].meaning}", "", "```"]
+        lines += [command(choice, workflow_id), temporal_command(choice, workflow_id), "```", ""]
+    return lines
+
+
+def _checklist(progress: Progress) -> list[str]:
+    lines = ["#### Steps", ""]
+    for step in progress.steps:
+        tries = f" ({step.attempts} attempts)" if step.attempts > 1 else ""
+        note = step.error or step.note
+        lines.append(
+            f"- [{' ' if step.error else 'x'}] {step.summary or step.name}{f': {note}' if note else ''}{tries}"
+        )
     if progress.current:
         lines.append(f"- [ ] *{progress.current.replace('_', ' ')}* …")
-    if plan is not None:
-        lines += ["", "| check | verdict | evidence |", "|---|---|---|"]
-        lines += [f"| {check.name} | {SIGNS[check.verdict]} | {check.evidence} |" for check in plan.checks]
-    return "\n".join(lines)
+    return [*lines, ""]
+
+
+def _plan(plan: Plan, replica: str) -> list[str]:
+    lines = []
+    if plan.actions:
+        lines += [f"#### Plan for {replica}", ""]
+        lines += [f"{number}. {action}" for number, action in enumerate(plan.actions, 1)] + [""]
+    if evicted := [f"{pod.namespace}/{pod.name}" for pod in plan.drained if pod.evict]:
+        lines += [f"The drain evicts: {', '.join(evicted)}", ""]
+    return [*lines, "#### Verdicts", "", *_verdicts(plan.checks)]
+
+
+def diagnosis_details(checks: list[Check]) -> str:
+    """The current details of a diagnosis."""
+    return "\n".join(_verdicts(checks))
+
+
+def _verdicts(checks: list[Check]) -> list[str]:
+    """A table, the worst first."""
+    lines = ["| verdict | check | evidence |", "|---|---|---|"]
+    worst_first = sorted(checks, key=lambda check: list(SIGNS).index(check.verdict), reverse=True)
+    for check in worst_first:
+        way_out = f" ({check.way_out})" if check.way_out else ""
+        cells = (SIGNS[check.verdict], check.name, f"{check.evidence}{way_out}")
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return lines
 
 
 def restored_details(records: list[Restored], steps: list[Step], current: str | None) -> str:

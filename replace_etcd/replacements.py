@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
@@ -34,11 +35,11 @@ from temporalio.exceptions import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from replace_etcd.answers import REPLACEMENT_PREFIX
 from replace_etcd.models import Input
 from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.models.result import Outcome, Progress, ReplacementResult
 
-REPLACEMENT_PREFIX = "replace-etcd."
 PLAN_PREFIX = "plan-etcd."
 WORKFLOW = "ReplaceEtcdReplica"
 Handle = WorkflowHandle[Any, ReplacementResult]
@@ -60,10 +61,12 @@ class Ending:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What Temporal knows of the step that runs: which attempt it is, and why the last one failed."""
+    """What Temporal knows of the step that runs: which attempt it is, why the last one failed, its last heartbeat."""
 
     number: int
-    failure: str
+    failure: str = ""
+    words: str = ""
+    heard_at: datetime | None = None
 
 
 class AlreadyRuns(Exception):
@@ -168,11 +171,26 @@ async def progress(run: Handle) -> Progress | None:
 
 
 def attempt(described: WorkflowExecutionDescription, seen: Progress | None) -> Attempt | None:
-    """The step that runs, where it is not its first attempt."""
+    """The step that runs, if one does: how often it was tried, and how far it says that it is."""
     for pending in described.raw_description.pending_activities:
-        if pending.attempt > 1 and seen is not None and pending.activity_type.name == seen.current:
-            return Attempt(pending.attempt, pending.last_failure.message)
+        if seen is not None and pending.activity_type.name == seen.current:
+            heard = pending.HasField("last_heartbeat_time")
+            return Attempt(
+                max(1, pending.attempt),
+                pending.last_failure.message,
+                _words(described, pending.heartbeat_details),
+                pending.last_heartbeat_time.ToDatetime(UTC) if heard else None,
+            )
     return None
+
+
+def _words(described: WorkflowExecutionDescription, details: Payloads) -> str:
+    """What an activity said with its heartbeat; nothing where it said something else than words."""
+    try:
+        (words,) = described.data_converter.payload_converter.from_payloads(details.payloads)
+    except (ValueError, RuntimeError):
+        return ""
+    return words if isinstance(words, str) else ""
 
 
 async def answer(run: Handle, update: str, word: Input) -> None:

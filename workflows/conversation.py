@@ -136,6 +136,7 @@ class Conversation:
             waiting_for=question.waiting_for if question else None,
             choices=question.choices if question else [],
             deadline=question.deadline if question else None,
+            reason=question.why if question else self._reason,
             verdicts=self._plan.checks if self._plan else [],
         )
 
@@ -232,8 +233,8 @@ class Conversation:
     def _show(self) -> None:
         """Phase and page follow the saga."""
         workflow.upsert_search_attributes([PHASE.value_set(self._saga.phase.value)])
-        reason = self._question.why if self._question else self._reason
-        workflow.set_current_details(details(self._request, self._plan, self.progress(), reason))
+        page = details(workflow.info().workflow_id, self._request, self._plan, self.progress())
+        workflow.set_current_details(page)
 
 
 def _accepted(submitted: Any) -> ReplacementRequest:

@@ -85,6 +85,8 @@ JANITOR = {
     "protect_stuck_replacement": Patience(seconds(30), seconds(60)),
 }
 
+LOOKING = {"diagnose": Patience(seconds(30), seconds(60))}
+
 
 def patience_of(name: str, limits: Limits, *, removed: bool) -> Patience:
     """The limits of a step; those of steps that wait for what nobody controls come from the input."""

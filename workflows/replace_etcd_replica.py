@@ -154,7 +154,7 @@ class ReplaceEtcdReplica(Endings):
         step = resume.step if resume else Phase.PROTECTING
         if step is not Phase.PROTECTING:
             self._saga.past_the_point_of_no_return = True
-            self._saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
+            self._saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
             self._saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
@@ -176,7 +176,7 @@ class ReplaceEtcdReplica(Endings):
         """The record, the node, the backup: nothing of the user cluster changes yet."""
         saga = self._saga
         saga.enter(Phase.PROTECTING)
-        saga.undo_with(Record.delete_replacement_record, Order, "delete the record")
+        saga.undo_with(Record.delete_replacement_record, Order, f"delete the record of {pins.user_cluster}")
         await saga.step(Record.claim_replacement_record, Order, f"claim the record of {pins.user_cluster}")
         while not pins.node_ready:
             await self._hold_for_node(pins, request.limits)
@@ -210,8 +210,10 @@ class ReplaceEtcdReplica(Endings):
                 Budget.delete_pod_disruption_budget, PdbOrder, f"delete {pins.pdb}", backup=backup
             )
 
-        saga.undo_with(Template.restore_flag_and_strategy, Order, "flag and update strategy back")
-        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} with its old flag")
+        saga.undo_with(
+            Template.restore_flag_and_strategy, Order, f"{pins.flag.original} and update strategy back"
+        )
+        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} back with its old flag")
         await saga.step(Template.join_existing_on_delete, Order, "flag existing and OnDelete, in one patch")
 
         saga.enter(Phase.DRAINING)
@@ -220,7 +222,9 @@ class ReplaceEtcdReplica(Endings):
 
         if not pins.claim_is_exclusive:
             utility = await self._mount(pins)
-        await saga.step(Node.evict_failed_pod, Order, f"evict {pins.replica}, once seen to fail still")
+        await saga.step(
+            Node.evict_failed_pod, Order, f"evict {pins.replica} from {pins.node}, once seen to fail still"
+        )
         await self._protect()
         if pins.claim_is_exclusive:  # ReadWriteOncePod: one pod at a time
             utility = await self._mount(pins)
@@ -231,12 +235,15 @@ class ReplaceEtcdReplica(Endings):
 
     async def _mount(self, pins: Pins) -> UtilityPodReady:
         """Step 6 of the runbook, early: a wrong image, Secret or volume is found while there is a way back."""
-        self._saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
+        self._saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
         return await self._saga.step(Utility.create_utility_pod, Order, f"utility Pod with {pins.claim}")
 
     async def _protect(self) -> None:
         await self._saga.step(
-            Budget.protect_survivors, PdbOrder, "a budget that admits no eviction", backup=self._backup
+            Budget.protect_survivors,
+            PdbOrder,
+            "a PodDisruptionBudget that admits no eviction",
+            backup=self._backup,
         )
 
     async def _drain(self, request: ReplacementRequest, pins: Pins, utility: UtilityPodReady) -> None:
@@ -245,7 +252,7 @@ class ReplaceEtcdReplica(Endings):
         await self._saga.step(
             Node.drain_node,
             DrainOrder,
-            f"drain {pins.node}: {evicted} pods to evict",
+            f"drain {pins.node}: {evicted} pod{'' if evicted == 1 else 's'} to evict",
             delete_emptydir_data=request.delete_emptydir_data,
             force=request.force_drain,
             skip_uids=[utility.uid],
@@ -257,7 +264,7 @@ class ReplaceEtcdReplica(Endings):
         taken = await self._saga.step(
             Snapshots.take_snapshot,
             SnapshotOrder,
-            "snapshot of a survivor",
+            "snapshot of a survivor, to the worker",
             utility_uid=utility.uid,
             required=request.require_snapshot,
         )
@@ -310,7 +317,7 @@ class ReplaceEtcdReplica(Endings):
     async def _join(self, request: ReplacementRequest, pins: Pins) -> str:
         """Steps 8 and 9, and what the runbook forgets: add the member, and wait for it."""
         saga = self._saga
-        await saga.step(Utility.delete_utility_pod, Order, "delete the utility Pod")
+        await saga.step(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
         saga.enter(Phase.ADDING)
         kind = "learner" if pins.join_as_learner else "voter"
         added = await saga.step(Members.add_member, Order, f"add {pins.member_name} as a {kind}")
@@ -343,14 +350,21 @@ class ReplaceEtcdReplica(Endings):
         await saga.step(
             Restart.restart_replaced_pod, NewMemberOrder, f"restart {pins.replica}", new_member_id=new_id
         )
-        await saga.step(Template.restore_update_strategy, Order, "update strategy back")
+        await saga.step(
+            Template.restore_update_strategy,
+            Order,
+            f"updateStrategy {pins.update_strategy.get('type', '')} back",
+        )
         await saga.step(
             Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=self._backup
         )
 
         saga.enter(Phase.VERIFYING)
         seen = await saga.step(
-            Verification.verify_replacement, NewMemberOrder, "verify", new_member_id=new_id
+            Verification.verify_replacement,
+            NewMemberOrder,
+            f"verify: {pins.voters} voters, one keyspace, nothing left behind",
+            new_member_id=new_id,
         )
         self._members = seen.members
-        await saga.step(Record.delete_replacement_record, Order, "delete the record")
+        await saga.step(Record.delete_replacement_record, Order, f"delete the record of {pins.user_cluster}")

@@ -6,11 +6,14 @@ both to the same list (tests/unit/test_cli_options.py).
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from replace_etcd.cli import completion
 
 FaultName = Literal["corrupt-wal", "corrupt-db", "wipe", "hang"]
 JoinAsName = Literal["auto", "learner", "voter"]
@@ -18,6 +21,11 @@ PdbModeName = Literal["delete", "keep"]
 DrainModeName = Literal["node", "replica"]
 ControlPlaneName = Literal["simulated", "real"]
 PodManagementName = Literal["OrderedReady", "Parallel"]
+OutcomeName = Literal[
+    "planned", "replaced", "refused", "declined", "rolled_back", "cancelled", "left_incomplete", "interrupted"
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 Fault = Annotated[FaultName, typer.Option(help="How the member is destroyed.")]
 Etcd = Annotated[
@@ -34,7 +42,12 @@ DatabaseSize = Annotated[
 PodManagement = Annotated[PodManagementName, typer.Option(help="podManagementPolicy of the StatefulSet.")]
 
 UserCluster = Annotated[
-    str | None, typer.Option(metavar="NAMESPACE", help="Namespace of the user cluster in the admin cluster.")
+    str | None,
+    typer.Option(
+        metavar="NAMESPACE",
+        help="Namespace of the user cluster in the admin cluster.",
+        autocompletion=completion.user_clusters,
+    ),
 ]
 Replica = Annotated[
     str | None,
@@ -69,3 +82,11 @@ class LabChoice:
     kubernetes: ControlPlaneName
     database_size: str
     pod_management: PodManagementName
+
+
+def login_name() -> str | None:
+    """Who types this, for the audit; None in a container without an entry for this user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pydantic import ValidationError
-from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.service import RPCError, RPCStatusCode
 
 from replace_etcd import replacements, temporal
 from replace_etcd.cli.exits import OF_OUTCOME, CliError, Exit
@@ -48,7 +48,20 @@ async def start(client: Client, request: ReplacementRequest, task_queue: str) ->
         return await replacements.start(client, request, task_queue)
     except replacements.AlreadyRuns as error:
         raise CliError(
-            f"{error}; follow it with: replace-etcd status {request.user_cluster}", Exit.REFUSED
+            f"{error}; follow it with: replace-etcd watch {request.user_cluster}", Exit.REFUSED
+        ) from None
+
+
+async def described(client: Client, workflow_id: str) -> WorkflowExecutionDescription:
+    """What Temporal knows of the newest run of an id."""
+    try:
+        return await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        raise CliError(
+            f"Temporal knows no workflow {workflow_id} in its namespace {client.namespace}; list them with:"
+            " replace-etcd list"
         ) from None
 
 

@@ -65,7 +65,7 @@ class ReplacementResult(Message):
 
 
 class Progress(Message):
-    """The answer of the query `progress`."""
+    """The answer of the query `progress`; `reason` says why it waits, or why it ended so."""
 
     phase: Phase
     outcome: Outcome | None = None
@@ -75,4 +75,5 @@ class Progress(Message):
     waiting_for: str | None = None
     choices: list[str] = []
     deadline: datetime | None = None
+    reason: str = ""
     verdicts: list[Check] = []

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from temporalio.worker import Worker
 from lab.temporal_server import TemporalServer, running_temporal
 from replace_etcd.temporal import register_search_attributes
 from tests.workflows.script import Script
+from workflows.doctor import DiagnoseWorker
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
 from workflows.restore_interrupted import RestoreInterruptedReplacement
 
@@ -50,17 +52,17 @@ class Terminal:
         self._environment = {name: value for name, value in os.environ.items() if name not in foreign}
         self._environment |= {"TEMPORAL_ADDRESS": address, "TEMPORAL_CONFIG_FILE": os.devnull}
 
-    async def begin(self, *words: str, task_queue: str = QUEUE) -> asyncio.subprocess.Process:
+    async def begin(
+        self, *words: str, task_queue: str = QUEUE, **environment: str
+    ) -> asyncio.subprocess.Process:
         """Start a command."""
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "replace_etcd.cli",
+            Path(sys.executable).with_name("replace-etcd"),
             *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**self._environment, "REPLACE_ETCD_TASK_QUEUE": task_queue},
+            env={**self._environment, "REPLACE_ETCD_TASK_QUEUE": task_queue, **environment},
         )
 
     async def end(self, process: asyncio.subprocess.Process) -> Answer:
@@ -69,9 +71,9 @@ class Terminal:
             out, err = await process.communicate()
         return Answer(process.returncode or 0, out.decode(), err.decode())
 
-    async def __call__(self, *words: str, task_queue: str = QUEUE) -> Answer:
+    async def __call__(self, *words: str, task_queue: str = QUEUE, **environment: str) -> Answer:
         """Run a command to its end."""
-        return await self.end(await self.begin(*words, task_queue=task_queue))
+        return await self.end(await self.begin(*words, task_queue=task_queue, **environment))
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +118,7 @@ async def working(client: Client, script: Script) -> AsyncIterator[None]:
     async with Worker(
         client,
         task_queue=QUEUE,
-        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement],
+        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DiagnoseWorker],
         activities=[script.play],
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     ):

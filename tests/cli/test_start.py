@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from replace_etcd.models.orders import Preflighted
+from replace_etcd.models.plan import DrainedPod
 from tests.cli.conftest import QUEUE, Answer, Terminal, working
-from tests.workflows.script import REFUSING, Script
+from tests.workflows.script import PLAN, REFUSING, Script
 
 
 class Caller:
@@ -48,7 +50,7 @@ def caller(terminal: Terminal, client: Client, user_cluster: str) -> Caller:
 
 async def test_a_replacement_is_followed_to_its_end(client: Client, caller: Caller, script: Script) -> None:
     async with working(client, script):
-        answer = await caller.start("--wait", "--incident", "INC-7", "--reason", "disk")
+        answer = await caller.start("--watch", "--incident", "INC-7", "--reason", "disk")
     assert (answer.code, answer.err) == (0, "")
     assert "done   preflight" in answer.out
     assert "done   delete_replacement_record" in answer.out
@@ -61,31 +63,46 @@ async def test_a_replacement_is_followed_to_its_end(client: Client, caller: Call
 
 async def test_json_is_the_result_with_its_ids(client: Client, caller: Caller, script: Script) -> None:
     async with working(client, script):
-        answer = await caller.start("--wait", "--json")
+        answer = await caller.start("--watch", "--json")
     assert answer.code == 0
     assert (answer.json["workflow_id"], answer.json["outcome"]) == (caller.id, "replaced")
     assert answer.json["steps"][0]["name"] == "preflight"
     assert "done   preflight" in answer.err
 
 
-async def test_a_plan_is_printed_and_keeps_nobody_out(client: Client, caller: Caller, script: Script) -> None:
+async def test_a_plan_is_printed_and_keeps_nobody_out(
+    client: Client, caller: Caller, terminal: Terminal, script: Script
+) -> None:
     begun = script.block("claim_replacement_record")
+    drained = [
+        DrainedPod(namespace="kube-system", name="dns-0", uid="u", evict=True),
+        DrainedPod(namespace="kube-system", name="agent", uid="v", evict=False, reason="DaemonSet pod"),
+    ]
+    script.answers["preflight"] = Preflighted(plan=PLAN.model_copy(update={"drained": drained}))
     async with working(client, script):
         assert (await caller.start()).code == 0
         await begun.wait()
-        answer = await caller.start("--dry-run", "--wait")
+        people = await terminal("plan", *caller.words[1:])
+        programs = await terminal("plan", *caller.words[1:], "--json")
         script.release("claim_replacement_record")
-    assert answer.code == 0
-    assert f"plan-etcd.{caller.user_cluster}." in answer.out
-    assert "ok     quorum: 2 of 3" in answer.out
+    assert (people.code, people.err) == (0, "")
+    assert "ok      quorum  2 of 3\n" in people.out
+    assert re.search(r"^evicts +kube-system/dns-0", people.out, re.MULTILINE)
+    assert re.search(r"^leaves +kube-system/agent +DaemonSet pod", people.out, re.MULTILINE)
+    assert programs.json["workflow_id"].startswith(f"plan-etcd.{caller.user_cluster}.")
+    assert programs.json["outcome"] == "planned"
 
 
-async def test_a_refusal_says_why_and_exits_3(client: Client, caller: Caller, script: Script) -> None:
+@pytest.mark.parametrize("command", ["plan", "start --watch"])
+async def test_a_refusal_says_why_and_exits_3(
+    client: Client, caller: Caller, terminal: Terminal, script: Script, command: str
+) -> None:
     script.answers["preflight"] = Preflighted(plan=REFUSING)
     async with working(client, script):
-        answer = await caller.start("--wait")
+        answer = await terminal(*command.split(), *caller.words[1:])
     assert answer.code == 3
-    assert "refuse quorum: 1 of 3 (recover it)" in answer.out
+    assert "refuse  quorum  1 of 3 (recover it)\n" in answer.out
+    assert "nothing was changed" in answer.out
 
 
 @pytest.mark.parametrize(
@@ -97,7 +114,7 @@ async def test_the_exit_code_tells_the_outcome(
 ) -> None:
     script.fail(step, kind)
     async with working(client, script):
-        answer = await caller.start("--wait", "--json")
+        answer = await caller.start("--watch", "--json")
     assert (answer.code, answer.json["outcome"]) == (code, outcome)
     assert f"failed {step}" in answer.err
 
@@ -110,7 +127,7 @@ async def test_a_run_that_is_ended_from_outside_has_its_exit_code(
 ) -> None:
     begun = script.block("drain_node")
     async with working(client, script):
-        process = await caller.begin("--wait")
+        process = await caller.begin("--watch")
         await begun.wait()
         await getattr(caller.run, how)()
         answer = await caller.end(process)
@@ -128,7 +145,7 @@ async def test_a_second_one_is_refused_in_a_sentence(client: Client, caller: Cal
         script.release("drain_node")
     assert answer.code == 3
     assert answer.err.startswith(f"replace-etcd: {caller.id} runs already (run ")
-    assert f"replace-etcd status {caller.user_cluster}" in answer.err
+    assert f"replace-etcd watch {caller.user_cluster}" in answer.err
     assert answer.out == ""
 
 
@@ -146,7 +163,7 @@ async def test_to_stop_following_does_not_stop_the_replacement(
 ) -> None:
     begun = script.block("drain_node")
     async with working(client, script):
-        process = await caller.begin("--wait")
+        process = await caller.begin("--watch")
         await begun.wait()
         process.send_signal(signal.SIGINT)
         answer = await caller.end(process)

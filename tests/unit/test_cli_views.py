@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from replace_etcd.models.result import Progress, Step
 from replace_etcd.replacements import Attempt
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+WORKFLOW_ID = "replace-etcd.user-cluster-1"
 
 
 def step(name: str, *, attempts: int = 1, note: str = "", error: str = "") -> Step:
@@ -33,7 +35,9 @@ class Screen:
         self.now = START
         self.file = io.StringIO()
         console = Console(file=self.file, force_terminal=terminal, width=120, highlight=False, _environ={})
-        self.view = ProgressView(Narrator(console, clock=lambda: 12.0), now=lambda: self.now)
+        self.view = ProgressView(
+            Narrator(console, clock=lambda: 12.0), now=lambda: self.now, workflow_id=WORKFLOW_ID
+        )
 
     def show(self, *states: Progress | None, attempt: Attempt | None = None) -> str:
         with self.view:
@@ -73,7 +77,48 @@ def test_a_step_that_takes_long_is_named_with_its_trouble() -> None:
 
 def test_it_says_what_a_person_has_to_decide() -> None:
     waits = Progress(phase=Phase.WAITING_FOR_APPROVAL, waiting_for="approval", choices=["approve", "decline"])
-    assert Screen().show(waits, waits).count("waits for approval: approve or decline") == 1
+    printed = Screen().show(waits, waits)
+    assert printed.count("waits for approval") == 1
+    assert printed.count("replace-etcd approve user-cluster-1") == 1
+
+
+def test_one_that_holds_says_why_and_what_can_be_typed() -> None:
+    holds = Progress(
+        phase=Phase.HELD,
+        waiting_for="resolve",
+        choices=["resolve retry", "resolve abandon"],
+        reason="add_member: [no] quorum",
+    )
+    printed = Screen().show(holds)
+    assert "holds, and waits for a decision: add_member: [no] quorum" in printed
+    assert "replace-etcd resolve retry user-cluster-1" in printed
+    assert "replace-etcd resolve abandon user-cluster-1 --reason WHY" in printed
+
+
+def test_a_choice_of_a_later_worker_is_not_in_the_way() -> None:
+    later = Progress(phase=Phase.HELD, waiting_for="a better idea", choices=["improvise"])
+    assert "waits for a better idea" in Screen().show(later)
+
+
+def test_the_last_heartbeat_says_how_far_it_is_and_when_it_was_heard() -> None:
+    screen = Screen(terminal=True)
+    screen.now = START + timedelta(seconds=20)
+    running = Progress(phase=Phase.DRAINING, current="drain_node", current_since=START)
+    attempt = Attempt(1, "", "2 of 5 pods gone", START + timedelta(seconds=8))
+    printed = screen.show(running, attempt=attempt)
+    assert "2 of 5 pods gone" in printed
+    assert "last heard of 12 s ago" in printed
+
+
+def test_in_a_log_not_every_heartbeat_is_a_line() -> None:
+    screen = Screen()
+    running = Progress(phase=Phase.REJOINING, current="promote_member", current_since=START)
+    with screen.view:
+        for second in range(17):
+            screen.now = START + timedelta(seconds=second)
+            screen.view.update(running, Attempt(1, words=f"{100 - second} behind"))
+    lines = screen.file.getvalue().splitlines()
+    assert [line.split()[-2:] for line in lines] == [["95", "behind"], ["90", "behind"], ["85", "behind"]]
 
 
 def test_a_worker_that_falls_silent_is_said_once() -> None:
@@ -92,7 +137,9 @@ def test_on_a_terminal_the_current_step_moves_below_the_finished_ones() -> None:
     printed = screen.show(state)
     assert "cordon_node" in printed
     assert "drain_node" in printed
-    assert "draining, step 2" in printed
+    assert "preflight protecting draining snapshotting▌removing cleaning" in re.sub(
+        r"\x1b\[[\d;]*m", "", printed
+    )
 
 
 def test_a_long_note_takes_one_line_of_a_terminal() -> None:

@@ -11,6 +11,7 @@ from temporalio import workflow
 import worker
 from replace_etcd import search_attributes, temporal
 from replace_etcd.cli.exits import OF_OUTCOME
+from replace_etcd.models import diagnosis
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.request import Limits, ReplacementRequest
 from replace_etcd.models.restoring import WORKFLOW_TYPE
@@ -86,6 +87,7 @@ class TestContract:
 
     def test_the_janitor(self) -> None:
         assert WORKFLOW_TYPE in quoted(sentence(self.NAMES, "Workflow types"))
+        assert diagnosis.WORKFLOW_TYPE in quoted(sentence(self.NAMES, "Workflow types"))
         assert temporal.SCHEDULE in quoted(sentence(self.NAMES, "The Schedule"))
 
     def test_workflow_and_where_it_runs(self) -> None:
@@ -126,7 +128,7 @@ class TestReadme:
         named = {name for name in table if re.fullmatch(r"[a-z]+(_[a-z]+)+|preflight", name)}
         on_the_way_back = set(options.COMPENSATIONS) - set(options.FORWARD)
         on_the_way_back -= set(options.PAST_THE_POINT_OF_NO_RETURN)
-        on_the_way_back |= set(options.JANITOR)
+        on_the_way_back |= {*options.JANITOR, *options.LOOKING}
         assert named <= activity_names()
         assert named == activity_names() - on_the_way_back
 

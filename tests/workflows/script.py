@@ -91,6 +91,7 @@ class Script:
         self.orders: dict[str, dict[str, Any]] = {}
         self.errors: dict[str, ApplicationError] = {}
         self.waits: dict[str, asyncio.Event] = {}
+        self.says: dict[str, str] = {}
         self.requests_cancellation_of: WorkflowHandle[Any, Any] | None = None
         self.begun: dict[str, asyncio.Event] = {}
         self.answers: dict[str, Done] = {
@@ -110,8 +111,9 @@ class Script:
         """Let an activity fail for good, once: as a compensation it works."""
         self.errors[name] = ApplicationError(f"{name} went wrong", type=kind, non_retryable=True)
 
-    def block(self, name: str) -> asyncio.Event:
+    def block(self, name: str, *, saying: str = "") -> asyncio.Event:
         """Let an activity wait until the test sets the event; returns the event that says that it has begun."""
+        self.says[name] = saying
         self.waits[name] = asyncio.Event()
         self.begun[name] = asyncio.Event()
         return self.begun[name]
@@ -138,7 +140,7 @@ class Script:
     async def _wait(self, name: str) -> None:
         """Wait as a real activity does: a cancel reaches it with a heartbeat."""
         while not self.waits[name].is_set():
-            activity.heartbeat()
+            activity.heartbeat(self.says[name])
             try:
                 await asyncio.wait_for(self.waits[name].wait(), 0.05)
             except TimeoutError:
