@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from replace_etcd.cli import lab, replacement
+from replace_etcd.cli import api, lab, replacement
 from replace_etcd.cli.demo import demo
 from replace_etcd.leaving import leave_with
 
@@ -23,6 +23,7 @@ app.command()(replacement.start)
 app.command()(replacement.status)
 app.command()(replacement.take_over)
 app.command()(demo)
+app.add_typer(api.app, name="api")
 app.add_typer(lab.app, name="lab")
 
 
