@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,7 +77,7 @@ class Gate:
             )
             await answer.give(late, scope, receive)
         except Exception:
-            structlog.get_logger().exception("a request failed")
+            logging.getLogger(__name__).exception("a request failed")
             defect = Problem(500, "defect", "this is a defect of the API; its log has the details")
             await answer.give(defect, scope, receive)
         finally:

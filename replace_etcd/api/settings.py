@@ -22,7 +22,7 @@ class AlertAction(StrEnum):
 class ApiSettings(BaseSettings):
     """Where it listens, whom it knows, how much it takes, and what alerts mean."""
 
-    model_config = SettingsConfigDict(env_prefix="REPLACE_ETCD_API_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="REPLACE_ETCD_API_", frozen=True, env_ignore_empty=True)
 
     listen: str = Field(default="127.0.0.1:8080", description="HOST:PORT; [::1]:8080 for IPv6")
     tokens_file: Path = Field(
