@@ -6,8 +6,10 @@ business.
 
 from __future__ import annotations
 
+import builtins
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +26,7 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import (
@@ -119,9 +122,16 @@ def static_details(request: ReplacementRequest) -> str:
     return "\n".join(lines)
 
 
-async def start(client: Client, request: ReplacementRequest, task_queue: str) -> Handle:
+async def start(
+    client: Client,
+    request: ReplacementRequest,
+    task_queue: str,
+    *,
+    wanted_id: str | None = None,
+    memo: Mapping[str, Any] | None = None,
+) -> Handle:
     """Start it; `AlreadyRuns` where one runs for this user cluster."""
-    wanted = workflow_id(request)
+    wanted = wanted_id or workflow_id(request)
     try:
         started = await client.start_workflow(
             WORKFLOW,
@@ -132,6 +142,7 @@ async def start(client: Client, request: ReplacementRequest, task_queue: str) ->
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             static_summary=summary(request),
             static_details=static_details(request),
+            memo=memo,
         )
     except WorkflowAlreadyStartedError as error:
         raise AlreadyRuns(wanted, error.run_id) from None
@@ -184,6 +195,7 @@ def attempt(described: WorkflowExecutionDescription, seen: Progress | None) -> A
     return None
 
 
+<<<<<<< HEAD
 def _words(described: WorkflowExecutionDescription, details: Payloads) -> str:
     """What an activity said with its heartbeat; nothing where it said something else than words."""
     try:
@@ -194,14 +206,20 @@ def _words(described: WorkflowExecutionDescription, details: Payloads) -> str:
 
 
 async def answer(run: Handle, update: str, word: Input) -> None:
+=======
+async def answer(run: Handle, update: str, word: Input, *, within: timedelta | None = None) -> None:
+>>>>>>> fa60ab7bd42012878a216e236053f5b1e0099b3f
     """Send an update (`approve`, `decline`, `resolve`, `abort`, `confirm_node_down`).
 
-    Raises `NotTaken` where the replacement refuses it, or has ended.
+    Raises `NotTaken` where the replacement refuses it, or has ended; `TimeoutError` where no worker has heard it in
+    time: the next one may still take it.
     """
     try:
-        await run.execute_update(update, word)
+        await run.execute_update(update, word, rpc_timeout=within)
     except WorkflowUpdateFailedError as error:
         raise NotTaken(str(error.cause), runs=True) from None
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise builtins.TimeoutError("no worker has heard it in time") from error
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

@@ -68,6 +68,7 @@ NEEDS = {
     "etcd-3.5": Need(_etcd("3.5"), "no newer etcd 3.5: set ETCD_ASSETS"),
     "etcd-3.6": Need(_etcd("3.6"), "no etcd 3.6: set ETCD_ASSETS"),
     "namespaces": Need(_namespaces, "no namespaces permitted: run as root, or allow user namespaces"),
+    "curl": Need(lambda: shutil.which("curl") is not None, "no curl"),
     "docker compose": Need(_docker_compose, "no docker with its compose plugin"),
     "time": Need(
         lambda: "REPLACE_ETCD_TEST_FULL" in os.environ, "more time than make test has: make test-full"

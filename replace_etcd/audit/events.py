@@ -11,6 +11,8 @@ from replace_etcd.models.result import Outcome
 class EventKind(StrEnum):
     """What can happen to a replacement."""
 
+    REQUESTED = "requested"  # by whom, as far as a token proves it: the API's word, before any worker's
+    ALERT = "alert"  # what an alert said later of a run that it has started
     STARTED = "started"
     PLANNED = "planned"
     ASKED = "asked"  # it waits for people: an approval, or a word on a hold
