@@ -3,20 +3,9 @@
 import os
 from importlib.metadata import PackageNotFoundError, version
 
-from activities.dead_node import NODE_LEASES
 from activities.fleet_stop import stop_reason
 from activities.preflight_checks import Findings
-from activities.preflight_rights import (
-    CLUSTER_WIDE,
-    FOR_THE_DRAIN,
-    GRANT,
-    OF_THE_NODE,
-    OF_THE_STOP,
-    Right,
-    evidence_of,
-    missing_rights,
-    rights,
-)
+from activities.preflight_rights import GRANT, evidence_of, missing_rights, rights, rights_for_any
 from activities.snapshot_on_worker import host
 from activities.step import Toolbox, step
 from replace_etcd.cluster import PDB, STATEFUL_SET, Object
@@ -52,7 +41,7 @@ class DoctorActivities:
         findings.ok("admin cluster", f"Kubernetes {await self._tools.cluster.version()} answers the worker")
 
     async def _rights(self, findings: Findings, user_cluster: str) -> None:
-        wanted = _everywhere(self._tools)
+        wanted = rights_for_any(self._tools.settings)
         missing = await missing_rights(self._tools, wanted)
         findings.judge("permissions, everywhere", not missing, evidence_of(missing, len(wanted)), GRANT)
         if user_cluster:
@@ -117,18 +106,6 @@ class DoctorActivities:
         template = stateful_set["spec"]["template"]["spec"]
         image = template["containers"][container_index(template, name)].get("image", "no image")
         return f"container {name}: {image}, {find_flag(template, name).original}"
-
-
-def _everywhere(tools: Toolbox) -> list[tuple[Right, str | None]]:
-    """The rights that are needed whichever user cluster it is."""
-    stop = tools.settings.stop_config_map.partition("/")[0]
-    places: list[tuple[list[Right], str | None]] = [
-        (CLUSTER_WIDE, None),
-        (FOR_THE_DRAIN, None),
-        (OF_THE_NODE, NODE_LEASES),
-        (OF_THE_STOP, stop),
-    ]
-    return [(right, namespace) for several, namespace in places for right in several]
 
 
 def _version() -> str:

@@ -15,7 +15,6 @@ from replace_etcd.models.request import DrainMode
 from replace_etcd.settings import Settings
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True)
 class Right:
     """One verb on one resource: in a namespace or (None) everywhere, on one object or (no name) on all."""
@@ -31,28 +30,9 @@ class Right:
         what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         where = f"namespace {self.namespace}" if self.namespace else "cluster-wide"
         return f"{self.verb} {what}{' ' + self.name if self.name else ''} ({where})"
-=======
-IN_NAMESPACE: list[Right] = [
-    *((verb, "", "pods", "") for verb in ("get", "list", "watch", "create", "delete")),
-    *(("create", "", "pods", "eviction"), ("get", "", "pods", "exec"), ("create", "", "pods", "exec")),
-    *((verb, "policy", "poddisruptionbudgets", "") for verb in ("get", "create", "patch", "delete")),
-    *((verb, "apps", "statefulsets", "") for verb in ("get", "list", "watch", "patch")),
-    *((verb, "", "configmaps", "") for verb in ("get", "create", "update", "delete")),
-    *(("get", "", "persistentvolumeclaims", ""), ("list", "", "secrets", "")),
-]
-CLUSTER_WIDE: list[Right] = [
-    *((verb, "", "nodes", "") for verb in ("get", "list", "patch")),
-    ("get", "", "persistentvolumes", ""),
-]
-FOR_THE_DRAIN: list[Right] = [
-    *((verb, "", "pods", "") for verb in ("get", "list", "watch")),
-    ("create", "", "pods", "eviction"),
-]
-OF_THE_USER_CLUSTER: list[Right] = [("get", "onprem.cluster.gke.io", "onpremuserclusters", "")]
-OF_THE_NODE: list[Right] = [("get", "coordination.k8s.io", "leases", "")]
-OF_THE_STOP: list[Right] = [("get", "", "configmaps", "")]
-GRANT = "grant the worker's identity these verbs"
->>>>>>> 78eeb6191bad40f173cf5a005c9140f162f20fb3
+
+
+GRANT = "grant the worker's identity these verbs: deploy/kubernetes/rbac.yaml has them all"
 
 
 async def look_at_rights(looks: Looks) -> None:
@@ -62,12 +42,11 @@ async def look_at_rights(looks: Looks) -> None:
     looks.findings.judge("permissions", not missing, evidence_of(missing, len(wanted)), GRANT)
 
 
-async def missing_rights(tools: Toolbox, wanted: list[tuple[Right, str | None]]) -> list[str]:
+async def missing_rights(tools: Toolbox, wanted: list[Right]) -> list[str]:
     """Those that this identity has not, as people name them."""
     answers = await asyncio.gather(
         *(
-<<<<<<< HEAD
-            looks.tools.cluster.permitted(
+            tools.cluster.permitted(
                 right.verb,
                 right.group,
                 right.resource,
@@ -78,32 +57,28 @@ async def missing_rights(tools: Toolbox, wanted: list[tuple[Right, str | None]])
             for right in wanted
         )
     )
-    missing = [str(right) for right, allowed in zip(wanted, answers, strict=True) if not allowed]
-    evidence = f"missing: {', '.join(missing)}" if missing else f"all {len(wanted)} are held"
-    way_out = "grant the worker's identity these verbs: deploy/kubernetes/rbac.yaml has them all"
-    looks.findings.judge("permissions", not missing, evidence, way_out)
-=======
-            tools.cluster.permitted(verb, group, resource, namespace, subresource)
-            for (verb, group, resource, subresource), namespace in wanted
-        )
-    )
-    return [_named(*asked) for asked, allowed in zip(wanted, answers, strict=True) if not allowed]
+    return [str(right) for right, allowed in zip(wanted, answers, strict=True) if not allowed]
 
 
 def evidence_of(missing: list[str], asked: int) -> str:
     """What the questions have shown."""
     return f"missing: {', '.join(missing)}" if missing else f"all {asked} are held"
->>>>>>> 78eeb6191bad40f173cf5a005c9140f162f20fb3
 
 
 def rights(settings: Settings, user_cluster: str, *, whole_node: bool) -> list[Right]:
     """Each right that a replacement in this user cluster uses; those of a whole node's drain only if asked for."""
     return [
         *_in_namespace(settings, user_cluster),
-        *_elsewhere(settings, user_cluster),
+        *_of_the_owner(settings, user_cluster),
+        *_elsewhere(settings),
         *_cluster_wide(),
         *(_for_the_drain() if whole_node else ()),
     ]
+
+
+def rights_for_any(settings: Settings) -> list[Right]:
+    """Those that are needed whichever user cluster it is."""
+    return [*_elsewhere(settings), *_cluster_wide(), *_for_the_drain()]
 
 
 def _in_namespace(settings: Settings, space: str) -> Iterable[Right]:
@@ -124,10 +99,13 @@ def _in_namespace(settings: Settings, space: str) -> Iterable[Right]:
     yield Right("get", "", "persistentvolumeclaims", namespace=space)
 
 
-def _elsewhere(settings: Settings, user_cluster: str) -> Iterable[Right]:
+def _of_the_owner(settings: Settings, user_cluster: str) -> Iterable[Right]:
     management = user_cluster + settings.management_namespace_suffix
     group, owners = "onprem.cluster.gke.io", "onpremuserclusters"
     yield Right("get", group, owners, namespace=management, name=user_cluster)
+
+
+def _elsewhere(settings: Settings) -> Iterable[Right]:
     yield Right("get", "coordination.k8s.io", "leases", namespace=NODE_LEASES)
     namespace, _, name = settings.stop_config_map.partition("/")
     yield Right("get", "", "configmaps", namespace=namespace, name=name)

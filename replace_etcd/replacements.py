@@ -195,7 +195,6 @@ def attempt(described: WorkflowExecutionDescription, seen: Progress | None) -> A
     return None
 
 
-<<<<<<< HEAD
 def _words(described: WorkflowExecutionDescription, details: Payloads) -> str:
     """What an activity said with its heartbeat; nothing where it said something else than words."""
     try:
@@ -205,10 +204,7 @@ def _words(described: WorkflowExecutionDescription, details: Payloads) -> str:
     return words if isinstance(words, str) else ""
 
 
-async def answer(run: Handle, update: str, word: Input) -> None:
-=======
 async def answer(run: Handle, update: str, word: Input, *, within: timedelta | None = None) -> None:
->>>>>>> fa60ab7bd42012878a216e236053f5b1e0099b3f
     """Send an update (`approve`, `decline`, `resolve`, `abort`, `confirm_node_down`).
 
     Raises `NotTaken` where the replacement refuses it, or has ended; `TimeoutError` where no worker has heard it in

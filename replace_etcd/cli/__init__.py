@@ -10,12 +10,8 @@ from collections.abc import Callable
 
 import typer
 
-<<<<<<< HEAD
-from replace_etcd.cli import answers, lab, looking, replacement
+from replace_etcd.cli import answers, api, lab, looking, replacement
 from replace_etcd.cli.connection import asks_temporal
-=======
-from replace_etcd.cli import api, lab, replacement
->>>>>>> fa60ab7bd42012878a216e236053f5b1e0099b3f
 from replace_etcd.cli.demo import demo
 from replace_etcd.leaving import leave_with
 
@@ -34,7 +30,6 @@ interrupted; 130 Ctrl-C (what was started goes on).
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-<<<<<<< HEAD
 
 
 def _add(panel: str, *functions: Callable[..., None]) -> None:
@@ -51,14 +46,7 @@ _add(
 _add("Look", looking.watch, looking.status, looking.list_, looking.doctor)
 app.command(rich_help_panel=TRY)(demo)
 app.add_typer(lab.app, name="lab", rich_help_panel=TRY)
-=======
-app.command()(replacement.start)
-app.command()(replacement.status)
-app.command()(replacement.take_over)
-app.command()(demo)
-app.add_typer(api.app, name="api")
-app.add_typer(lab.app, name="lab")
->>>>>>> fa60ab7bd42012878a216e236053f5b1e0099b3f
+app.add_typer(api.app, name="api", rich_help_panel="Serve")
 
 
 def main() -> None:
