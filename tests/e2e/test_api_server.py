@@ -54,7 +54,7 @@ async def at_each(
     """Let the fault meet each of these steps, once, while it is carried out; those that it met."""
     met: set[str] = set()
     while (now := await play.progress(handle)).outcome is None:
-        if now.current in steps and now.current not in met:
+        if now.current and now.current in set(steps) - met:
             met.add(now.current)
             await fault()
         await asyncio.sleep(0.02)  # only a query tells

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -253,12 +254,12 @@ async def test_without_any_one_right_the_preflight_names_it(
                 if replace(right, namespace=None) in everywhere and right.namespace:
                     continue
                 await who.write(without(role, right))
-                await until(lambda right=right: _is(who, right, allowed=False))
+                await until(partial(_is, who, right, allowed=False))
                 plan = await who.plan(drain=drain)
                 assert plan.pins is None, right
                 assert permissions(plan).evidence == f"missing: {right}"
                 await who.write(role)
-                await until(lambda right=right: _is(who, right, allowed=True))
+                await until(partial(_is, who, right, allowed=True))
         assert await _goes(who, drain), "everything is granted again"
     assert [entry for entry in who.entries() if _changes(entry)] == []
 
