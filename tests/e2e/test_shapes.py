@@ -1,16 +1,25 @@
 """Shapes of admin clusters met in the wild: each is carried out, judged like any other, or refused with a way out.
 
 Shapes that do not edit the same place are put into one user cluster, since each replacement takes half a minute; in
-`make test-full` each stands alone, too.
+`make test-full` each stands alone, too. Those that are refused need only a plan, and share one lab.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lab.fixture.names import NODES, OTHER_NAMESPACE
 from lab.fixture.shapes import SHAPES
+from lab.kube_client import ApiError, KubeClient
 from lab.options import LabOptions
-from tests.e2e.conftest import REAL, nothing_lost, replaced, scene_of
+from replace_etcd.models.plan import Plan, Verdict
+from tests.e2e.conftest import NAMESPACE, REAL, nothing_lost, replaced, scene_of
+from tests.e2e.looking import Looking, looking
+from tests.e2e.test_refusals import named, other_etcd, pod_on, refused, said_of, there_is
 
 TOGETHER = (
     (
@@ -22,6 +31,8 @@ TOGETHER = (
     ("flag-by-variable",),
     ("flag-in-environment",),
 )
+MARK = "replace-etcd/"
+ETCD_PODS = {"matchLabels": {"app": "kube-etcd"}}
 
 
 @pytest.mark.parametrize("kubernetes", ["simulated", REAL])
@@ -39,3 +50,215 @@ async def test_a_shape_is_carried_out(tmp_path: Path, kubernetes: str, shapes: t
         result.left.clear()
     nothing_lost(report)
     replaced(result, report)
+
+
+@pytest.mark.parametrize("kubernetes", ["simulated", REAL])
+async def test_beside_others_and_under_a_budget_that_its_controller_makes_again(
+    tmp_path: Path, kubernetes: str
+) -> None:
+    """Other user clusters, and a pod that nobody may evict, share the node; the budget has a controller of its own."""
+    lab = LabOptions.model_validate({"kubernetes": kubernetes})
+    async with AsyncExitStack() as stack:
+        scene = await stack.enter_async_context(scene_of(lab, tmp_path))
+        admin = await stack.enter_async_context(KubeClient.from_kubeconfig(scene.lab.kubeconfig))
+        look = Looking(scene.lab, scene.cluster, admin)
+        alone = pod_on(NODES[1], "alone", terminationGracePeriodSeconds=1)
+        alone["metadata"]["labels"] = {"app": "alone"}
+        never = {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "alone"}}}
+        await stack.enter_async_context(other_etcd(look, OTHER_NAMESPACE, ready=True))
+        await stack.enter_async_context(other_etcd(look, "default", ready=True))
+        await stack.enter_async_context(there_is(look, "pods", alone, OTHER_NAMESPACE))
+        await admin.create("poddisruptionbudgets", named("never") | {"spec": never}, OTHER_NAMESPACE)
+        await stack.enter_async_context(made_again(admin))
+        before = await others(admin)
+        await scene.destroy()
+        result = await scene.result(await scene.start(drain="replica"))
+        report = await scene.judgement()
+        assert await others(admin) == before
+        budget = await admin.get("poddisruptionbudgets", "kube-etcd-pdb", NAMESPACE)
+        assert not [key for key in budget["metadata"].get("annotations") or {} if key.startswith(MARK)]
+    replaced(result, report)
+    assert result.plan is not None
+    assert "ConfigMap operator makes it" in said_of(result.plan, "PodDisruptionBudget")[1]
+
+
+async def others(admin: KubeClient) -> dict[str, Any]:
+    """Everything of other user clusters that a replacement could touch: which object it is, and how it should be."""
+    found = {}
+    for resource in ("pods", "statefulsets", "poddisruptionbudgets", "persistentvolumeclaims"):
+        for namespace in (OTHER_NAMESPACE, "default"):
+            for item in await admin.list(resource, namespace):
+                metadata = item["metadata"]
+                found[f"{resource}/{namespace}/{metadata['name']}"] = (metadata["uid"], item["spec"])
+    return found
+
+
+@asynccontextmanager
+async def made_again(admin: KubeClient) -> AsyncIterator[None]:
+    """A controller that owns the budget: makes it where it is missing, and puts its spec back where it differs."""
+    operator = await admin.create("configmaps", named("operator"), NAMESPACE)
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "operator", "controller": True}
+    owner["uid"] = operator["metadata"]["uid"]
+    wanted = named("kube-etcd-pdb", ownerReferences=[owner])
+    wanted["spec"] = {"minAvailable": 2, "selector": ETCD_PODS}
+    await admin.delete("poddisruptionbudgets", "kube-etcd-pdb", NAMESPACE)
+
+    async def reconcile() -> None:
+        while True:
+            with suppress(ApiError):
+                found = await admin.find("poddisruptionbudgets", "kube-etcd-pdb", NAMESPACE)
+                if found is None:
+                    await admin.create("poddisruptionbudgets", wanted, NAMESPACE)
+                elif found["spec"] != wanted["spec"]:
+                    patch = [{"op": "replace", "path": "/spec", "value": wanted["spec"]}]
+                    await admin.patch("poddisruptionbudgets", "kube-etcd-pdb", patch, NAMESPACE)
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(reconcile())
+    async with asyncio.timeout(30):
+        while await counted(admin) != 3:  # noqa: ASYNC110 - one object, some moments
+            await asyncio.sleep(0.05)
+    yield
+    task.cancel()
+
+
+async def counted(admin: KubeClient) -> int:
+    """How many pods the budget's own controller has seen healthy."""
+    found = await admin.find("poddisruptionbudgets", "kube-etcd-pdb", NAMESPACE) or {"status": {}}
+    return int(found.get("status", {}).get("currentHealthy", 0))
+
+
+@pytest.mark.parametrize("kubernetes", ["simulated", REAL])
+async def test_a_shape_that_is_not_carried_out_is_refused(kubernetes: str) -> None:
+    shapes = ("network-disks", "soft-anti-affinity", "on-delete")
+    lab = LabOptions.model_validate({"kubernetes": kubernetes, "shapes": shapes})
+    async with looking(lab) as look:
+        await look.lab.destroy("kube-etcd-1", "corrupt-wal")
+        await a_pod_that_could_start_elsewhere(look)
+        await two_budgets(look)
+        await a_secret_that_cannot_be_told(look)
+        await a_pod_that_is_not_evicted(look)
+        await an_admission_that_refuses(look)
+        await a_node_that_somebody_has_cordoned(look)
+        await a_rollout_under_way(look)
+        await a_flag_that_an_edit_does_not_reach(look)
+
+
+async def only(look: Looking, name: str, **fields: Any) -> str:
+    """Nothing else refuses; returns the evidence and the way out."""
+    plan: Plan = await look.plan(**fields)
+    assert refused(plan) == {name}, plan.refusals
+    (check,) = plan.refusals
+    return f"{check.evidence} -> {check.way_out}"
+
+
+async def cordon(look: Looking, node: str, *, to: bool) -> None:
+    await look.admin.patch("nodes", node, {"spec": {"unschedulable": to}})
+
+
+async def a_pod_that_could_start_elsewhere(look: Looking) -> None:
+    """The way out is carried out as it is written, and works; it stays for the rest."""
+    said = await only(look, "start elsewhere")
+    assert "could start on node-1, node-3; its anti-affinity is no requirement" in said
+    assert "kubectl cordon node-1 node-3" in said
+    for node in ("node-1", "node-3"):
+        await cordon(look, node, to=True)
+    plan = await look.plan()
+    assert plan.pins is not None, plan.refusals
+    assert plan.pins.update_strategy == {"type": "OnDelete"}
+
+
+async def two_budgets(look: Looking) -> None:
+    second = named("second") | {"spec": {"minAvailable": 1, "selector": ETCD_PODS}}
+    async with there_is(look, "poddisruptionbudgets", second, NAMESPACE):
+        said = await only(look, "eviction under the budget")
+    assert "more than one PodDisruptionBudget" in said
+    assert "delete the one that is too much" in said
+    tenant = {"matchLabels": {"app": "kube-controller-manager"}}
+    async with AsyncExitStack() as stack:
+        for name in ("one", "other"):
+            budget = named(name) | {"spec": {"minAvailable": 0, "selector": tenant}}
+            await stack.enter_async_context(there_is(look, "poddisruptionbudgets", budget, OTHER_NAMESPACE))
+        assert "drain: replica" in await only(look, "drain")
+
+
+async def a_secret_that_cannot_be_told(look: Looking) -> None:
+    plan = await look.plan({"certificates_secret_prefix": "etcd-"})
+    assert refused(plan) == {"certificates Secret"}
+    assert "0 Secrets start with etcd-: none" in said_of(plan, "certificates Secret")[1]
+    async with AsyncExitStack() as stack:
+        for name in ("etcd-one", "etcd-two"):
+            await stack.enter_async_context(there_is(look, "secrets", named(name), NAMESPACE))
+        plan = await look.plan({"certificates_secret_prefix": "etcd-"})
+    assert "2 Secrets start with etcd-: etcd-one, etcd-two" in said_of(plan, "certificates Secret")[1]
+
+
+async def a_pod_that_is_not_evicted(look: Looking) -> None:
+    alone = pod_on(NODES[1], "alone", terminationGracePeriodSeconds=1)
+    async with there_is(look, "pods", alone, OTHER_NAMESPACE):
+        said = await only(look, "drain")
+        assert (await look.plan(drain="replica")).pins is not None
+    assert "alone: no controller would bring it back" in said
+
+
+async def an_admission_that_refuses(look: Looking) -> None:
+    """A utility Pod of another name's image is the runbook's; what refuses it here is its own name."""
+    plan = await look.plan({"utility_name_prefix": "Not_A_Name"})
+    assert refused(plan) == {"admission of the utility Pod"}
+    assert "metadata.name" in said_of(plan, "admission of the utility Pod")[1]
+
+
+async def a_node_that_somebody_has_cordoned(look: Looking) -> None:
+    await cordon(look, NODES[1], to=True)
+    assert "kubectl uncordon node-2" in await only(look, "no cordon")
+    assert (await look.admin.get("nodes", NODES[1]))["spec"]["unschedulable"] is True
+    await cordon(look, NODES[1], to=False)
+
+
+async def a_rollout_under_way(look: Looking) -> None:
+    """Under `OnDelete` no pod moves, so that every pod is behind."""
+    edit = {"spec": {"template": {"metadata": {"annotations": {"rolled": "out"}}}}}
+    await look.admin.patch("statefulsets", "kube-etcd", edit, NAMESPACE)
+    async with asyncio.timeout(30):
+        while not await behind(look):  # noqa: ASYNC110 - one object, some moments
+            await asyncio.sleep(0.05)
+    said = await only(look, "no rollout")
+    assert "kube-etcd-0, kube-etcd-1, kube-etcd-2" in said
+    back = [{"op": "remove", "path": "/spec/template/metadata/annotations"}]
+    await look.admin.patch("statefulsets", "kube-etcd", back, NAMESPACE)
+    async with asyncio.timeout(30):
+        while await behind(look):  # noqa: ASYNC110 - one object, some moments
+            await asyncio.sleep(0.05)
+
+
+async def behind(look: Looking) -> bool:
+    status = (await look.admin.get("statefulsets", "kube-etcd", NAMESPACE))["status"]
+    pods = await look.admin.list("pods", NAMESPACE)
+    revisions = {
+        pod["metadata"]["labels"]["controller-revision-hash"]
+        for pod in pods
+        if pod["metadata"]["name"].startswith("kube-etcd-")
+    }
+    return revisions != {status["updateRevision"]}
+
+
+async def a_flag_that_an_edit_does_not_reach(look: Looking) -> None:
+    """Nothing is edited where it would not be seen by etcd: the new member would start with `new`."""
+    found = await look.admin.get("statefulsets", "kube-etcd", NAMESPACE)
+    args: list[str] = found["spec"]["template"]["spec"]["containers"][0]["args"]
+    without = [word for word in args if "initial-cluster-state" not in word]
+    twice = ["--initial-cluster-state=existing", *args]
+    for words, expected in (
+        ([*args, "--config-file=/etc/etcd/etcd.yaml"], "has etcd ignore flags"),
+        ([*without, "--initial-cluster-state=$(STATE)"], "neither new nor existing"),
+        (without, "neither in args, command nor ETCD_INITIAL_CLUSTER_STATE"),
+        (twice, "stands in 2 places"),
+    ):
+        path = "/spec/template/spec/containers/0/args"
+        await look.admin.patch(
+            "statefulsets", "kube-etcd", [{"op": "replace", "path": path, "value": words}], NAMESPACE
+        )
+        said = await only(look, "flag --initial-cluster-state")
+        assert expected in said
+        assert "OnDelete" in said
+    assert said_of(await look.plan(), "flag --initial-cluster-state")[0] is Verdict.REFUSE
