@@ -111,7 +111,11 @@ def replaced(result: ReplacementResult, report: LabReport, members: int = 3) -> 
     assert report.judgement.unread_members == []
     assert result.old_member_id not in {member.id for member in report.members}
     assert result.new_member_id in {member.id for member in report.members}
-    assert result.left == []
+    if report.before.pdb_spec is None:  # as before, but perhaps by step 2 of the runbook: a person is to look
+        assert [left for left in result.left if "there is no PodDisruptionBudget" not in left] == []
+        assert result.left != []
+    else:
+        assert result.left == []
 
 
 @asynccontextmanager
