@@ -15,7 +15,6 @@ from activities.preflight_node import look_at_admission, look_at_node
 from activities.preflight_resume import begun_at
 from activities.stateful_set import ON_DELETE
 from activities.step import Toolbox, step, tell
-from replace_etcd.cluster import Object
 from replace_etcd.errors import ReplacementError
 from replace_etcd.etcd import joins_as_learner
 from replace_etcd.models.orders import Preflighted
