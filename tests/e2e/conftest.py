@@ -33,6 +33,12 @@ REAL = pytest.param("real", marks=pytest.mark.needs("kubernetes"))
 WITHIN = 240.0
 
 
+def as_asked(options: LabOptions) -> LabOptions:
+    """The lab of a test, on the control plane that the whole run is asked for (`make test-full` asks for both)."""
+    asked = os.environ.get("REPLACE_ETCD_TEST_KUBERNETES")
+    return options.model_copy(update={"kubernetes": asked}) if asked else options
+
+
 class Scene:
     """A lab under traffic, a Temporal server, a worker, and what tests do with them."""
 
@@ -121,7 +127,7 @@ def replaced(result: ReplacementResult, report: LabReport, members: int = 3) -> 
 @asynccontextmanager
 async def scene_of(options: LabOptions, directory: Path, **settings: str) -> AsyncIterator[Scene]:
     """Set a scene; `settings` go to the worker's environment."""
-    async with running_temporal(directory) as temporal, running_lab(options) as lab:
+    async with running_temporal(directory) as temporal, running_lab(as_asked(options)) as lab:
         worker = worker_of(temporal, lab, directory, settings)
         await worker.start()
         client = await Client.connect(temporal.address, data_converter=pydantic_data_converter)
