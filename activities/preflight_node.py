@@ -1,7 +1,7 @@
 """Preflight, third part: the failed pod's volume and node, its eviction, and what a drain would do."""
 
 from activities.node import cordon_holders
-from activities.preflight_checks import Looks, look_at_each
+from activities.preflight_checks import Looks, look_at_each, will_pass
 from activities.preflight_cluster import find_certificates
 from activities.preflight_drain import look_at_drain, look_at_eviction, look_at_neighbours
 from activities.preflight_place import look_at_readiness, look_elsewhere
@@ -127,6 +127,8 @@ async def look_at_admission(looks: Looks, pins: Pins) -> None:
     except Conflict:
         looks.findings.ok(name, "one of that name is there")  # left over: it is deleted first
     except ReplacementError as error:
+        if will_pass(looks, error):
+            raise
         way_out = "let the policy or quota admit it (the runbook's own utility Pod is no different)"
         looks.findings.refuse(name, f"refused in a dry run: {error}", way_out)
     else:
