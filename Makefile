@@ -7,7 +7,7 @@ ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
 JOBS ?= 4
 
-.PHONY: setup demo test test-full explore test-faults test-faults-quick lint lock clean
+.PHONY: setup demo test test-full test-real explore test-faults test-faults-quick lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -30,7 +30,14 @@ test: setup lint
 # Everything, with a real control plane and releases of etcd where KUBEBUILDER_ASSETS and ETCD_ASSETS name them.
 test-full: setup lint
 	REPLACE_ETCD_TEST_FULL=1 $(BIN)/python -m pytest --numprocesses=$(JOBS) $(ARGS)
+	$(MAKE) test-real
 	$(MAKE) test-faults
+
+# What tests/e2e and tests/attacks do on the simulated control plane, on the real one as well.
+test-real: setup
+	@if [ -z "$$KUBEBUILDER_ASSETS" ]; then echo "no real control plane: set KUBEBUILDER_ASSETS"; else \
+	REPLACE_ETCD_TEST_FULL=1 REPLACE_ETCD_TEST_KUBERNETES=real $(BIN)/python -m pytest --numprocesses=2 \
+	  tests/e2e tests/attacks -k "not simulated and not real" $(ARGS); fi
 
 # Random faults, many to a run: `make explore SEEDS=100`, or `make explore SEED=7` to replay one.
 SEEDS ?= 10

@@ -163,6 +163,12 @@ class PodDisruptionBudgetActivities:
         return await self._tools.cluster.get(PDB, order.pins.pdb, order.pins.user_cluster)
 
 
+def controller_of(budget: Object) -> str | None:
+    """Who makes the budget, and would make it again."""
+    owners = budget["metadata"].get("ownerReferences") or []
+    return next((f"{o['kind']} {o['name']}" for o in owners if o.get("controller")), None)
+
+
 def cleaned(budget: Object) -> Object:
     """A backup that can be created again: `apiVersion`, `kind`, names, labels, annotations, owners and spec."""
     metadata = {key: value for key, value in budget["metadata"].items() if key not in SERVER_FIELDS}
@@ -216,8 +222,12 @@ def _stricter(budget: Object, order: PdbOrder) -> Patch:
 
 
 def _as_before(budget: Object, wanted: Object) -> Patch:
-    """The patch from ours to the backup; none where it is so already, or where the budget is somebody else's."""
-    if not _is_temporary(budget) or budget["spec"] != _strict_spec(wanted["spec"]["selector"]):
+    """The patch from ours to the backup; none where it is so already, or where the budget is somebody else's.
+
+    A controller of its own may have put the spec back and left our marks.
+    """
+    ours = (_strict_spec(wanted["spec"]["selector"]), wanted["spec"])
+    if not _is_temporary(budget) or budget["spec"] not in ours:
         return []
     annotations = wanted["metadata"].get("annotations") or {}
     return [_put("/metadata/annotations", annotations), _put("/spec", wanted["spec"])]

@@ -11,7 +11,7 @@ from temporalio import activity
 from activities.preflight_checks import Findings, Looks, will_pass
 from activities.preflight_cluster import look_at_admin_cluster, look_at_objects, look_at_rollout
 from activities.preflight_etcd import look_at_etcd
-from activities.preflight_node import look_at_node
+from activities.preflight_node import look_at_admission, look_at_node
 from activities.preflight_resume import begun_at
 from activities.stateful_set import ON_DELETE
 from activities.step import Toolbox, step, tell
@@ -21,6 +21,7 @@ from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.plan import Check, Pins, Plan, Verdict
 from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
 from replace_etcd.pod_template import template_digest
+from replace_etcd.scheduling import HOSTNAME
 
 TRIES = (
     8  # with the pauses between them about three quarters of a minute: an API server has restarted by then
@@ -61,8 +62,10 @@ class PreflightActivities:
                 )
             if not findings.may_go_on:
                 break
-        refused = any(check.verdict is Verdict.REFUSE for check in findings.checks)
-        pins = None if refused else _pins(looks)
+        pins = None if findings.refused else _pins(looks)
+        if pins is not None and not looks.joins_only:
+            await look_at_admission(looks, pins)
+            pins = None if findings.refused else pins
         plan = Plan(
             checks=findings.checks,
             actions=_actions(request, pins) if pins else [],
@@ -106,7 +109,9 @@ def _pins(looks: Looks) -> Pins:
         data_path=looks.data_path,
         node=node["metadata"]["name"],
         node_uid=node["metadata"]["uid"],
-        node_hostname=node["metadata"]["labels"].get("kubernetes.io/hostname", node["metadata"]["name"]),
+        node_hostname=(node["metadata"].get("labels") or {}).get(HOSTNAME, ""),
+        tolerations=looks.pods[looks.replica]["spec"].get("tolerations") or [],
+        pull_secrets=looks.pods[looks.replica]["spec"].get("imagePullSecrets") or [],
         node_ready=looks.node_ready,
         volume_can_move=looks.volume_can_move,
         pdb=settings.pdb,

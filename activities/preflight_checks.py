@@ -33,6 +33,11 @@ class Findings:
         self.checks.append(Check(name=name, verdict=Verdict.REFUSE, evidence=evidence, way_out=way_out))
         self.may_go_on = self.may_go_on and not fatal
 
+    @property
+    def refused(self) -> bool:
+        """Whether anything refuses."""
+        return any(check.verdict is Verdict.REFUSE for check in self.checks)
+
     def judge(self, name: str, holds: bool, evidence: str, way_out: str) -> None:
         """Ok where it holds, a refusal where it does not."""
         if holds:

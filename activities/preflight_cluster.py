@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from activities.fleet_stop import stop_reason
+from activities.pod_disruption_budget import controller_of
 from activities.preflight_checks import Looks, look_at_each
 from activities.preflight_resume import is_half_done, look_at_record, only_the_flag_differs
 from activities.preflight_rights import look_at_rights
@@ -57,6 +58,11 @@ async def look_at_objects(looks: Looks) -> None:
     if looks.pdb is None:
         findings.warn(
             "PodDisruptionBudget", f"there is no {settings.pdb}; a temporary one stands while it lasts"
+        )
+    elif maker := controller_of(looks.pdb):
+        evidence = f"{settings.pdb}: {_limit(looks.pdb)}; {maker} makes it, and may put it back in the middle"
+        findings.warn(
+            "PodDisruptionBudget", evidence, "pod_disruption_budget: keep takes nothing away from it"
         )
     else:
         findings.ok("PodDisruptionBudget", f"{settings.pdb}: {_limit(looks.pdb)}")

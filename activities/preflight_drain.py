@@ -7,6 +7,7 @@ import asyncio
 import re
 
 from activities.drain import drain_verdicts
+from activities.pod_disruption_budget import controller_of
 from activities.preflight_checks import Looks
 from replace_etcd.cluster import POD, Eviction
 from replace_etcd.errors import Forbidden
@@ -14,6 +15,7 @@ from replace_etcd.models.plan import DrainedPod
 from replace_etcd.models.request import DrainMode, PdbMode
 from replace_etcd.pod_template import is_ready
 
+TWO_BUDGETS = 500  # as the API server answers an eviction that two budgets select the pod for, for ever
 REPLICA_ONLY = "use drain: replica, which moves no other pod"
 
 
@@ -25,13 +27,22 @@ async def look_at_eviction(looks: Looks) -> None:
     )
     kept = looks.request.pod_disruption_budget is PdbMode.KEEP
     name = "eviction under the budget"
+    maker = controller_of(looks.pdb) if looks.pdb else None
     if eviction.admitted:
         looks.findings.ok(name, "admitted: keep would be possible, and so is delete")
-    elif eviction.status == 500:
+    elif eviction.status == TWO_BUDGETS:
         evidence = f"two budgets select the pod: {eviction.reason}"
         looks.findings.refuse(name, evidence, "delete the one that is too much")
+    elif looks.pdb is None:
+        way_out = (
+            f"there is no {looks.tools.settings.pdb}: name the budget that selects the pod (REPLACE_ETCD_PDB)"
+        )
+        looks.findings.refuse(name, eviction.reason, way_out)
     elif kept:
         looks.findings.refuse(name, eviction.reason, "use pod_disruption_budget: delete")
+    elif maker:
+        way_out = f"pause {maker}: it would make the budget again before the eviction"
+        looks.findings.refuse(name, eviction.reason, way_out)
     else:
         looks.findings.ok(name, f"only delete is possible: {eviction.reason}")
 
@@ -92,10 +103,15 @@ async def look_at_drain(looks: Looks) -> None:
     )
     going = [row for row in looks.drained if row.evict]
     own = [f"{_name(row)} is this worker's own pod" for row in looks.drained if _is_own(looks, row)]
-    if forbidden or own:
-        findings.refuse("drain", "; ".join([*forbidden, *own]), REPLICA_ONLY)
-        return
     evictions = await asyncio.gather(*(_dry_run(looks, row) for row in going))
+    never = [
+        f"{_name(row)}: {eviction.reason}"
+        for row, eviction in zip(going, evictions, strict=True)
+        if eviction.status == TWO_BUDGETS
+    ]
+    if forbidden or own or never:
+        findings.refuse("drain", "; ".join([*forbidden, *own, *never]), REPLICA_ONLY)
+        return
     blocked = [
         f"{_name(row)}: {eviction.reason}"
         for row, eviction in zip(going, evictions, strict=True)

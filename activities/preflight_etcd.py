@@ -19,6 +19,7 @@ from replace_etcd.etcd import (
     CLOSE_RAFT_INDEXES,
     MemberStatus,
     hexadecimal,
+    is_address,
     joins_as_learner,
     known_to_corrupt,
     parse_alarms,
@@ -62,7 +63,13 @@ async def look_at_etcd(looks: Looks) -> None:
     voting = [
         pod for pod, status in looks.statuses.items() if not status.learner
     ]  # a learner refuses to list
-    lists = await asyncio.gather(*(survivors.members_by(looks, pod) for pod in voting))
+    try:
+        lists = await asyncio.gather(*(survivors.members_by(looks, pod) for pod in voting))
+    except CommandFailed:
+        if not await _may_administer(looks, survivors, voting[0]):  # then 3.6, and a late 3.5, list nothing
+            looks.findings.may_go_on = False
+            return
+        raise
     looks.members = sorted(lists[0], key=lambda member: member.id)
     agreed = all(sorted(members, key=lambda member: member.id) == looks.members for members in lists)
     looks.findings.judge("member list", agreed, _listing(looks.members), "wait until the survivors agree")
@@ -183,6 +190,14 @@ def _same_name(looks: Looks) -> None:
     member, replica = looks.failed_member, looks.replica
     hosts = [url.split("//")[-1].split(":")[0].split(".")[0] for url in member.peer_urls]
     evidence = f"member {member.id} is {member.name or 'not named'} at {', '.join(member.peer_urls)}"
+    if moving := [url for url in member.peer_urls if is_address(url)]:
+        way_out = (
+            "its next pod has another address: give the members peer URLs by name (etcdctl member update)"
+        )
+        refusal = f"{evidence}: {', '.join(moving)} is an address, and pods do not keep theirs"
+        if not looks.pods[replica]["spec"].get("hostNetwork"):
+            looks.findings.refuse("member and pod", refusal, way_out)
+            return
     if replica in (member.name, *hosts):
         looks.findings.ok("member and pod", evidence)
     else:
@@ -230,7 +245,7 @@ async def _survivors_bear_it(looks: Looks, survivors: Survivors) -> None:
     )
     await _alarms(looks, survivors)
     _versions(looks)
-    if await _may_administer(looks, survivors):
+    if await _may_administer(looks, survivors, looks.survivors[0].pod):
         await _hashes(looks, survivors)
     _snapshot(looks)
 
@@ -286,13 +301,13 @@ async def _alarms(looks: Looks, survivors: Survivors) -> None:
     looks.findings.judge("no alarm", not others, said or "none", "mend its cause and disarm it first")
 
 
-async def _may_administer(looks: Looks, survivors: Survivors) -> bool:
+async def _may_administer(looks: Looks, survivors: Survivors, pod: str) -> bool:
     """With authentication on, members can be removed, added and hashed by root's certificate only.
 
     `user list` tells, on 3.4 to 3.6: it is refused like they are, and changes nothing. (`auth status` is newer, and
     nobody but root may ask it.)
     """
-    answer = await survivors.run(looks, looks.survivors[0].pod, ["user", "list"])
+    answer = await survivors.run(looks, pod, ["user", "list"])
     may = answer.exit_code == 0
     evidence = "the certificate may administer etcd: authentication is off, or it is root's"
     if not may:

@@ -1,13 +1,16 @@
 """Preflight, third part: the failed pod's volume and node, its eviction, and what a drain would do."""
 
 from activities.node import cordon_holders
-from activities.preflight_checks import Looks, look_at_each
+from activities.preflight_checks import Looks, look_at_each, will_pass
 from activities.preflight_cluster import find_certificates
 from activities.preflight_drain import look_at_drain, look_at_eviction, look_at_neighbours
 from activities.preflight_place import look_at_readiness, look_elsewhere
 from activities.preflight_resume import is_half_done
 from replace_etcd.cluster import CLAIM, NODE, POD, VOLUME
+from replace_etcd.errors import Conflict, ReplacementError
+from replace_etcd.models.plan import Pins
 from replace_etcd.pod_template import NotFound, data_path, uses_claim
+from replace_etcd.utility_pod import utility_pod
 
 
 async def look_at_node(looks: Looks) -> None:
@@ -113,6 +116,23 @@ async def _node_of_the_volume(looks: Looks) -> str | None:
         await looks.tools.cluster.find(NODE, labels=f"kubernetes.io/hostname={hosts.pop()}") if hosts else []
     )
     return str(nodes[0]["metadata"]["name"]) if len(nodes) == 1 and not hosts else None
+
+
+async def look_at_admission(looks: Looks, pins: Pins) -> None:
+    """Whether the utility Pod would be admitted: quotas, policies and webhooks say so in a dry run."""
+    manifest = utility_pod(pins, looks.tools.settings, "dry-run", 0)
+    name = "admission of the utility Pod"
+    try:
+        await looks.tools.cluster.create(POD, manifest, looks.namespace, dry_run=True)
+    except Conflict:
+        looks.findings.ok(name, "one of that name is there")  # left over: it is deleted first
+    except ReplacementError as error:
+        if will_pass(looks, error):
+            raise
+        way_out = "let the policy or quota admit it (the runbook's own utility Pod is no different)"
+        looks.findings.refuse(name, f"refused in a dry run: {error}", way_out)
+    else:
+        looks.findings.ok(name, "admitted in a dry run")
 
 
 def _utility_name(looks: Looks) -> str:

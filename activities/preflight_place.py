@@ -66,10 +66,13 @@ def _report(looks: Looks, kept: dict[str, list[str]], *, soft: bool) -> None:
     hint = "; its anti-affinity is no requirement" if soft else ""
     if free:
         evidence = f"once evicted it could start on {', '.join(free)}{hint}"
-        way_out = (
-            f"the utility Pod holds the volume on {own} meanwhile; nothing is wiped if it starts elsewhere"
-        )
-        looks.findings.warn("start elsewhere", evidence, way_out)
+        if looks.node_ready and not looks.is_removed:
+            # It would, within a second, with `existing` and while its old member is listed: a certain roll-back.
+            way_out = f"keep it off for the time being: kubectl cordon {' '.join(free)}, then start again"
+            looks.findings.refuse("start elsewhere", evidence, way_out)
+        else:
+            way_out = "nothing is wiped if it starts elsewhere"
+            looks.findings.warn("start elsewhere", evidence, way_out)
         return
     reasons = "; ".join(f"{name}: {', '.join(why)}" for name, why in kept.items()) or "there is no other node"
     looks.findings.ok("start elsewhere", f"it can only start on {own} ({reasons}){hint}")

@@ -12,14 +12,19 @@ from replace_etcd.errors import CommandFailed, Moved
 from replace_etcd.models.orders import Done, Order, UtilityPodReady
 from replace_etcd.models.plan import Pins
 from replace_etcd.pod_template import is_ready, uses_claim
-from replace_etcd.utility_pod import CONTAINER, RUN_LABEL, data_directory, name_of, utility_pod
+from replace_etcd.utility_pod import CONTAINER, DATA, RUN_LABEL, data_directory, name_of, utility_pod
 
 READY_SECONDS = 90.0
 GONE_SECONDS = 60.0
 EXEC_SECONDS = 20.0
-LOOK = (
-    'for tool in sh mv rm find stat; do command -v "$tool" >/dev/null || exit 3; done; stat -c %i "$1/member"'
-)
+# $1 data directory, $2 root of the volume. A data directory that was told wrong would be wiped to no effect: where
+# member/ is not in it, it must be nowhere else either, but in what an interrupted wipe has put aside.
+LOOK = r"""
+for tool in sh mv rm find stat; do command -v "$tool" >/dev/null || exit 3; done
+[ -e "$1/member" ] && exec stat -c %i "$1/member"
+found=$(find "$2" -maxdepth 6 -type d -path '*/member/wal' ! -path '*/.replaced-*')
+[ -z "$found" ] || { echo "$found"; exit 4; }
+"""
 
 
 class UtilityPodActivities:
@@ -105,11 +110,17 @@ class UtilityPodActivities:
         """Try the tools and see `member/`, whose absence (a wiped volume) is no obstacle."""
         directory = data_directory(pins)
         answer = await self._tools.cluster.execute(
-            pins.user_cluster, name, CONTAINER, ["/bin/sh", "-c", LOOK, "sh", directory], seconds=EXEC_SECONDS
+            pins.user_cluster,
+            name,
+            CONTAINER,
+            ["/bin/sh", "-c", LOOK, "sh", directory, DATA],
+            seconds=EXEC_SECONDS,
         )
         if answer.exit_code == 3:
             raise CommandFailed("looking for sh, mv, rm, find and stat in the utility Pod", 3, answer.stderr)
-        return answer.stdout.strip()
+        if answer.exit_code == 4 and not pins.is_removed:
+            raise Moved(f"the data is not in {directory} but in {answer.stdout.strip()}: nothing is touched")
+        return answer.stdout.strip() if answer.exit_code == 0 else ""
 
 
 def _is_ours(pod: Object, order: Order) -> bool:

@@ -87,6 +87,8 @@ class Faults:
     def data_directory(self, replica: str) -> Path:
         """The member's disk on its node."""
         disk: Path = self._disks / "nodes" / node_of(replica) / disk_of(replica).lstrip("/")
+        if self._shape.network_disks:
+            disk = self._disks / "network-disks" / replica
         return disk / self._shape.data(replica)
 
     async def _shows(self, replica: str) -> None:

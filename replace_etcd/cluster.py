@@ -93,8 +93,10 @@ class AdminCluster(Protocol):
     ) -> list[Object]:
         """Read a collection."""
 
-    async def create(self, kind: Kind, manifest: Object, namespace: str | None = None) -> Object:
-        """Create an object; `Conflict` where the name is taken."""
+    async def create(
+        self, kind: Kind, manifest: Object, namespace: str | None = None, *, dry_run: bool = False
+    ) -> Object:
+        """Create an object, or let admission say whether it could be; `Conflict` where the name is taken."""
 
     async def replace(self, kind: Kind, manifest: Object) -> Object:
         """Write a whole object; its resourceVersion makes this a compare-and-swap."""

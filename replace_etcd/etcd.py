@@ -166,6 +166,15 @@ def reachable_urls(member: Member) -> list[str]:
     return [f"{client.scheme}://{host}:{client.port or CLIENT_PORT}"]
 
 
+def is_address(url: str) -> bool:
+    """Whether a URL names a host by its address."""
+    try:
+        ipaddress.ip_address(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+    return True
+
+
 def _only_itself(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:

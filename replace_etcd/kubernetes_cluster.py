@@ -89,8 +89,11 @@ class KubernetesCluster:
         items: list[Object] = answer["items"]
         return items
 
-    async def create(self, kind: Kind, manifest: Object, namespace: str | None = None) -> Object:
-        created: Object = await self._request("POST", kind.path(namespace), OURS, manifest)
+    async def create(
+        self, kind: Kind, manifest: Object, namespace: str | None = None, *, dry_run: bool = False
+    ) -> Object:
+        query = {**OURS, "dryRun": "All"} if dry_run else OURS
+        created: Object = await self._request("POST", kind.path(namespace), query, manifest)
         return created
 
     async def replace(self, kind: Kind, manifest: Object) -> Object:

@@ -2,6 +2,7 @@
 
 from replace_etcd.cluster import Object
 from replace_etcd.models.plan import Pins
+from replace_etcd.scheduling import HOSTNAME
 from replace_etcd.settings import Settings
 
 CONTAINER = "etcd-utility"
@@ -31,16 +32,31 @@ def utility_pod(pins: Pins, settings: Settings, run: str, generation: int) -> Ob
             "containers": [_container(settings, run)],
             "volumes": _volumes(pins),
             # The runbook's other label names one user cluster, and a node may be shared by many.
-            "nodeSelector": {"kubernetes.io/hostname": pins.node_hostname},
-            "tolerations": [
-                _toleration("node.kubernetes.io/not-ready", "NoExecute", 300),
-                _toleration("node.kubernetes.io/unreachable", "NoExecute", 300),
-                _toleration("node.kubernetes.io/unschedulable", "NoSchedule", None),
-            ],
+            "nodeSelector": {HOSTNAME: pins.node_hostname} if pins.node_hostname else {},
+            "affinity": _on_the_node(pins.node),
+            "tolerations": _tolerations(pins),
+            "imagePullSecrets": pins.pull_secrets,
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False,
         },
     }
+
+
+def _on_the_node(name: str) -> Object:
+    """The node itself: a host name is a label, which another node may carry too."""
+    field = {"key": "metadata.name", "operator": "In", "values": [name]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+def _tolerations(pins: Pins) -> list[Object]:
+    """The vendor's, and those of the failed pod: it goes where that pod goes."""
+    own = [
+        _toleration("node.kubernetes.io/not-ready", "NoExecute", 300),
+        _toleration("node.kubernetes.io/unreachable", "NoExecute", 300),
+        _toleration("node.kubernetes.io/unschedulable", "NoSchedule", None),
+    ]
+    return own + [toleration for toleration in pins.tolerations if toleration not in own]
 
 
 def _container(settings: Settings, run: str) -> Object:

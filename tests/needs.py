@@ -65,6 +65,9 @@ def _docker_compose() -> bool:
 NEEDS = {
     "kubernetes": Need(_real_control_plane, _no_control_plane()),
     "kubectl": Need(_kubectl, "no kubectl, or not all of the control plane, in KUBEBUILDER_ASSETS"),
+    "etcd-3.4": Need(
+        _etcd("3.4"), "no etcd 3.4: set ETCD_ASSETS (Debian's etcd-server and etcd-client have it)"
+    ),
     "etcd-3.5": Need(_etcd("3.5"), "no newer etcd 3.5: set ETCD_ASSETS"),
     "etcd-3.6": Need(_etcd("3.6"), "no etcd 3.6: set ETCD_ASSETS"),
     "namespaces": Need(_namespaces, "no namespaces permitted: run as root, or allow user namespaces"),

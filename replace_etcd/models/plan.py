@@ -70,8 +70,10 @@ class Backup(Message):
 class Pins(Message):
     """Every identity that the replacement may touch.
 
-    The last ones say what an unfinished replacement or runbook has left: a cordon that nobody holds, a utility Pod
-    (`stray_utility_uid`), and that the member `is_removed` already; `node_lease` is the node's last sign of life.
+    `tolerations` and `pull_secrets` are the failed pod's, which the utility Pod needs as well; `node_hostname` is empty
+    where the node has no such label. The last ones say what an unfinished replacement or runbook has left: a cordon
+    that nobody holds, a utility Pod (`stray_utility_uid`), and that the member `is_removed` already; `node_lease` is
+    the node's last sign of life.
     """
 
     user_cluster: str
@@ -100,6 +102,8 @@ class Pins(Message):
     node: str
     node_uid: str
     node_hostname: str
+    tolerations: list[dict[str, Any]] = []
+    pull_secrets: list[dict[str, Any]] = []
     node_ready: bool = True
     node_lease: str = ""
     volume_can_move: bool = False

@@ -40,7 +40,7 @@ from replace_etcd.pod_template import is_ready
 from replace_etcd.settings import Settings
 from replace_etcd.temporal import TemporalRuns, cluster_id
 from replace_etcd.utility_pod import CONTAINER, utility_pod
-from tests.e2e.conftest import NAMESPACE, WITHIN, Scene, worker_of
+from tests.e2e.conftest import NAMESPACE, WITHIN, Scene, as_asked, worker_of
 from tests.robustness.proxy import Call, Held, Passage, Proxy, Rule
 
 FAILED = "kube-etcd-1"
@@ -226,7 +226,7 @@ async def attack(
     """Set a scene; `settings` go to the worker's environment."""
     async with (
         running_temporal(directory, database=database) as temporal,
-        running_lab(options or newer_etcd()) as lab,
+        running_lab(as_asked(options or newer_etcd())) as lab,
         Proxy(read_kubeconfig(lab.kubeconfig)) as wire,
     ):
         through = _kubeconfig(directory / "wire.yaml", wire.address("worker"))

@@ -20,7 +20,7 @@ from replace_etcd.models.record import Record
 from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.runs import Chain
 from replace_etcd.settings import Settings
-from tests.e2e.conftest import NAMESPACE
+from tests.e2e.conftest import NAMESPACE, as_asked
 
 IDENTITY = TemporalIdentity("temporal-1", "default")
 
@@ -70,7 +70,7 @@ class Looking:
 @asynccontextmanager
 async def looking(options: LabOptions) -> AsyncIterator[Looking]:
     """A lab to look at."""
-    async with running_lab(options) as lab, KubeClient.from_kubeconfig(lab.kubeconfig) as admin:
+    async with running_lab(as_asked(options)) as lab, KubeClient.from_kubeconfig(lab.kubeconfig) as admin:
         cluster = await connect(str(lab.kubeconfig), None)
         try:
             yield Looking(lab, cluster, admin)

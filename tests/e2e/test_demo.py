@@ -146,7 +146,9 @@ def holds(report: dict[str, Any]) -> None:
     assert report["steps"][-1]["name"] == LAST_STEP
 
 
-@pytest.mark.parametrize("kubernetes", ["simulated", REAL])
+@pytest.mark.parametrize(
+    "kubernetes", ["simulated", pytest.param("real", marks=[*REAL.marks, pytest.mark.needs("time")])]
+)
 async def test_the_demo_replaces_the_member_and_reports(
     demo: Demo, tmp_path_factory: pytest.TempPathFactory, kubernetes: str
 ) -> None:

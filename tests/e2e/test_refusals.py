@@ -48,6 +48,7 @@ EXPECTED = {
         "no cordon",
         "node",
         "utility Pod",
+        "admission of the utility Pod",
         "start elsewhere",
         "eviction under the budget",
     ),

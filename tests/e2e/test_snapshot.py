@@ -39,7 +39,7 @@ from replace_etcd.models.result import Snapshot
 from replace_etcd.settings import Settings
 from replace_etcd.utility_pod import CONTAINER
 from tests.activities.conftest import IDENTITY, Bench
-from tests.e2e.conftest import NAMESPACE, REAL, replaced, scene_of
+from tests.e2e.conftest import NAMESPACE, REAL, as_asked, replaced, scene_of
 from tests.workflows.script import PINS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs("namespaces")]
@@ -97,7 +97,7 @@ class Stage:
 @asynccontextmanager
 async def stage_of(options: LabOptions) -> AsyncIterator[Stage]:
     """Everything that comes before the snapshot, by the steps themselves."""
-    async with running_lab(options) as lab:
+    async with running_lab(as_asked(options)) as lab:
         cluster = await connect(str(lab.kubeconfig), None)
         try:
             await lab.destroy(FAILED, "corrupt-wal")

@@ -22,7 +22,7 @@ from replace_etcd.models.orders import Order, UtilityPodOrder
 from replace_etcd.settings import Settings
 from replace_etcd.utility_pod import CONTAINER
 from tests.activities.conftest import Bench
-from tests.e2e.conftest import NAMESPACE
+from tests.e2e.conftest import NAMESPACE, as_asked
 from tests.workflows.script import PINS
 
 LAB_PINS = PINS.model_copy(update={"certificates_secret": "kube-etcd-certs-7b9c5d"})
@@ -67,7 +67,7 @@ def lab_options() -> LabOptions:
 
 @pytest.fixture
 async def cluster(lab_options: LabOptions) -> AsyncIterator[AdminCluster]:
-    async with running_lab(lab_options) as lab:
+    async with running_lab(as_asked(lab_options)) as lab:
         connected = await connect(str(lab.kubeconfig), None)
         yield connected
         await connected.close()

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from replace_etcd.cluster import Object
-from replace_etcd.pod_template import NotFound, data_path, find_flag, read_pointer
+from replace_etcd.pod_template import (
+    NotFound,
+    data_path,
+    etcd_container,
+    find_flag,
+    flag_text_in,
+    read_pointer,
+)
 
 
 def template(**container: Any) -> Object:
@@ -54,6 +61,32 @@ BASE = "/spec/template/spec/containers/1"
             "/env/0/value",
             "new",
             "existing",
+        ),
+        *(
+            (
+                {"args": args, "env": [{"name": "X", "value": "1"}, {"name": "STATE", "value": "new"}]},
+                "/env/1/value",
+                "new",
+                "existing",
+            )
+            for args in (
+                ["--initial-cluster-state=$(STATE)"],
+                ["--initial-cluster-state", "$(STATE)"],
+                ["exec etcd --initial-cluster-state=${STATE} --x"],
+                ['exec etcd --initial-cluster-state "$STATE"'],
+            )
+        ),
+        (
+            {
+                "command": [
+                    "sh",
+                    "-c",
+                    "# --initial-cluster-state=new once\nexec etcd --initial-cluster-state=new",
+                ]
+            },
+            "/command/2",
+            "# --initial-cluster-state=new once\nexec etcd --initial-cluster-state=new",
+            "# --initial-cluster-state=new once\nexec etcd --initial-cluster-state=existing",
         ),
         (
             {
@@ -105,18 +138,41 @@ def test_a_flag_that_is_absent_or_ambiguous_is_refused_by_name(container: Any, w
 
 
 def test_an_unknown_container_is_refused_with_the_names_that_there_are() -> None:
-    with pytest.raises(NotFound, match="only sidecar, kube-etcd"):
-        find_flag(template(args=[]), "etcd")
+    with pytest.raises(NotFound, match="only sidecar, kube-etcd, of which none has"):
+        etcd_container(template(args=[]), "etcd")
+
+
+def test_the_container_is_the_wished_one_or_the_only_one_that_has_the_flag() -> None:
+    spec = template(args=["--initial-cluster-state=new"])
+    assert etcd_container(spec, "sidecar") == "sidecar"
+    assert etcd_container(spec, "etcd") == "kube-etcd"
+    spec["containers"].append({"name": "other", "env": [{"name": "ETCD_INITIAL_CLUSTER_STATE"}]})
+    with pytest.raises(NotFound, match="of which kube-etcd, other has"):
+        etcd_container(spec, "etcd")
+
+
+def test_a_pods_flag_is_found_behind_what_a_webhook_has_put_before_it() -> None:
+    container = {"name": "kube-etcd", "args": ["--injected", "--initial-cluster-state=existing"]}
+    injected = {"spec": {"containers": [{"name": "istio-proxy"}, container]}}
+    assert flag_text_in(injected, "kube-etcd") == "--initial-cluster-state=existing"
+    assert flag_text_in({"spec": {"containers": []}}, "kube-etcd") == ""
+    assert flag_text_in({}, "kube-etcd") == ""
 
 
 def pod(data_dir: str, mount: dict[str, str], *more: str) -> Object:
     container = {
         "name": "kube-etcd",
         "args": [f"--data-dir={data_dir}", *more],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "ROOT", "value": "/root-of-$(NAMESPACE)"},
+        ],
         "volumeMounts": [{"name": "data", **mount}],
     }
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-kube-etcd-1"}}]
-    return {"spec": {"containers": [container], "volumes": volumes}}
+    metadata = {"name": "kube-etcd-1", "namespace": "user-cluster-1"}
+    return {"metadata": metadata, "spec": {"containers": [container], "volumes": volumes}}
 
 
 @pytest.mark.parametrize(
@@ -126,6 +182,14 @@ def pod(data_dir: str, mount: dict[str, str], *more: str) -> Object:
         ("/var/lib/etcd/", {"mountPath": "/var/lib/etcd"}, "."),
         ("/var/lib/etcd/data", {"mountPath": "/var/lib/etcd"}, "data"),
         ("/data/etcd", {"mountPath": "/data", "subPath": "member-1"}, "member-1/etcd"),
+        ("/data/$(POD_NAME).etcd", {"mountPath": "/data/"}, "kube-etcd-1.etcd"),
+        ("/data/${HOSTNAME}", {"mountPath": "/data"}, "kube-etcd-1"),
+        ("'/data/$(hostname)'", {"mountPath": "/data"}, "kube-etcd-1"),
+        (
+            "$(ROOT)/etcd",
+            {"mountPath": "/root-of-user-cluster-1", "subPathExpr": "a/$(POD_NAME)"},
+            "a/kube-etcd-1/etcd",
+        ),
     ],
 )
 def test_the_data_directory_is_translated_to_a_path_in_the_volume(
@@ -134,7 +198,9 @@ def test_the_data_directory_is_translated_to_a_path_in_the_volume(
     assert data_path(pod(data_dir, mount), "kube-etcd", "data-kube-etcd-1") == path
 
 
-@pytest.mark.parametrize("data_dir", ["/elsewhere", "/var/lib/etcd/../../root", "relative"])
+@pytest.mark.parametrize(
+    "data_dir", ["/elsewhere", "/var/lib/etcd/../../root", "relative", "/var/lib/etcd/$(UNKNOWN)", "$DATA"]
+)
 def test_a_data_directory_outside_of_the_volume_is_refused(data_dir: str) -> None:
     with pytest.raises(NotFound):
         data_path(pod(data_dir, {"mountPath": "/var/lib/etcd"}), "kube-etcd", "data-kube-etcd-1")

@@ -83,7 +83,7 @@ async def test_a_volume_that_is_tied_to_a_node(host: str) -> None:
     await look_elsewhere(looks)
     elsewhere = host == "node-1"
     assert looks.volume_can_move is elsewhere
-    assert only(looks).verdict is (Verdict.WARN if elsewhere else Verdict.OK)
+    assert only(looks).verdict is (Verdict.REFUSE if elsewhere else Verdict.OK)
 
 
 async def test_a_volume_that_is_tied_to_none_and_an_anti_affinity_that_is_soft() -> None:
@@ -91,3 +91,11 @@ async def test_a_volume_that_is_tied_to_none_and_an_anti_affinity_that_is_soft()
     await look_elsewhere(looks)
     assert looks.volume_can_move
     assert "it could start on node-1; its anti-affinity is no requirement" in only(looks).evidence
+    assert "kubectl cordon node-1" in only(looks).way_out
+
+
+async def test_a_dead_node_whose_pod_can_start_elsewhere_is_for_a_person_to_confirm() -> None:
+    looks, _ = looks_at(ready=False)
+    looks.node_ready = False
+    await look_elsewhere(looks)
+    assert only(looks).verdict is Verdict.WARN
