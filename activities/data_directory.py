@@ -12,7 +12,7 @@ from activities.standing_edit import edit_stands
 from activities.step import Toolbox, step
 from activities.survivors import Survivors
 from replace_etcd.cluster import POD
-from replace_etcd.errors import CommandFailed, Moved
+from replace_etcd.errors import CommandFailed, Moved, UtilityPodGone
 from replace_etcd.etcd import same_member
 from replace_etcd.models.orders import Done, UtilityPodOrder
 from replace_etcd.pod_template import uses_claim
@@ -71,6 +71,7 @@ class DataDirectoryActivities:
 
         `Moved` where a member with this name or peer URL is still listed (one member id per life of a
         directory: a wiped voter that keeps its id lost acknowledged writes), or another pod is on the volume.
+        `UtilityPodGone` where there is nothing to empty it through.
         """
         pins = order.pins
         async with (
@@ -102,11 +103,14 @@ class DataDirectoryActivities:
 
     async def _must_be_alone(self, order: UtilityPodOrder) -> None:
         pins = order.pins
-        for pod in await self._tools.cluster.find(POD, pins.user_cluster):
+        pods = await self._tools.cluster.find(POD, pins.user_cluster)
+        for pod in pods:
             metadata = pod["metadata"]
             on_node = pod["spec"].get("nodeName")
             if uses_claim(pod, pins.claim) and on_node and metadata["uid"] != order.utility_uid:
                 raise Moved(f"pod {metadata['name']} uses {pins.claim} on {on_node}; nothing is wiped")
+        if all(pod["metadata"]["uid"] != order.utility_uid for pod in pods):
+            raise UtilityPodGone(f"pod {self._utility_pod(order)}, uid {order.utility_uid}, is gone")
 
     def _utility_pod(self, order: UtilityPodOrder) -> str:
         return f"{self._tools.settings.utility_name_prefix}-{order.pins.ordinal}"

@@ -4,7 +4,7 @@ Force-deletion removes the object at once, and the old process may still run on 
 knows that the machine is off may ask for it (docs/contract.md, One node, many user clusters).
 """
 
-from activities.fencing import fenced
+from activities.fencing import Attempt, fenced
 from activities.step import Toolbox, step, tell
 from replace_etcd.cluster import LEASE, NODE, POD, Object
 from replace_etcd.errors import Moved
@@ -25,16 +25,15 @@ class DeadNodeActivities:
     async def delete_pod_of_dead_node(self, order: NodeDownOrder) -> Done:
         """Delete the pinned pod by its uid, without grace, and wait until its successor has a node.
 
-        Done where the pod is gone. `Moved` where the node shows a sign of life since the word was given, is
-        another one, or the volume could not follow.
+        Done where the pod is gone and its successor has a node. `Moved` where the node shows a sign of life
+        since the word was given, is another one, or the volume could not follow.
         """
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
             if not pins.volume_can_move:
                 raise Moved(f"the volume of {pins.replica} is bound to {pins.node}: only its return helps")
             await self._must_still_be_silent(pins)
-            await attempt.hold()
-            await self._tools.cluster.delete(POD, pins.replica, pins.user_cluster, uid=pins.pod_uid, grace=0)
+            await self._delete(attempt, pins)
             tell(f"waiting until the successor of {pins.replica} has a node")
             placed = await self._tools.cluster.wait_for(
                 POD,
@@ -49,6 +48,13 @@ class DeadNodeActivities:
             )
         where = placed["spec"]["nodeName"] if placed else "nowhere"
         return Done(note=f"{order.by} stands for it that {pins.node} is off; {pins.replica} is on {where}")
+
+    async def _delete(self, attempt: Attempt, pins: Pins) -> None:
+        """An attempt whose answer was lost has let its successor come: that one is not meant."""
+        pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
+        if pod is not None and pod["metadata"]["uid"] == pins.pod_uid:
+            await attempt.hold()
+            await self._tools.cluster.delete(POD, pins.replica, pins.user_cluster, uid=pins.pod_uid, grace=0)
 
     async def _must_still_be_silent(self, pins: Pins) -> None:
         node = await self._tools.cluster.get(NODE, pins.node)

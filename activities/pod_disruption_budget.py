@@ -37,14 +37,15 @@ class PodDisruptionBudgetActivities:
     async def back_up_pod_disruption_budget(self, order: Order) -> BackedUp:
         """Read the budget, without the fields that a server sets, and keep it in the record too.
 
-        Where an earlier run, whose record this one took over, has taken it away, its backup counts.
+        Where an earlier run has taken it away, whose record this one took over, or of which it is a reset, its
+        backup counts.
         """
         async with fenced(self._tools, order) as attempt:
             budget = await self._read(order)
-            uid = budget["metadata"]["uid"] if budget else None
-            if uid != order.pins.pdb_uid:
-                raise Moved(f"the budget {order.pins.pdb} is another one than in the plan: uid {uid}")
             _, record = await attempt.read()
+            uid = budget["metadata"]["uid"] if budget else None
+            if uid != order.pins.pdb_uid and not _was_taken_away(budget, record.backup):
+                raise Moved(f"the budget {order.pins.pdb} is another one than in the plan: uid {uid}")
             backup = backup_of(budget, record.backup)
             await attempt.write_down(backup=backup)
         return BackedUp(
@@ -192,6 +193,12 @@ def backup_of(budget: Object | None, recorded: Backup | None) -> Backup:
     manifest = cleaned(budget) | {"spec": json.loads(spec)}
     annotations = {k: v for k, v in budget["metadata"]["annotations"].items() if k not in MARKS}
     return Backup(manifest=manifest | {"metadata": manifest["metadata"] | {"annotations": annotations}})
+
+
+def _was_taken_away(budget: Object | None, recorded: Backup | None) -> bool:
+    """Whether a replacement, which wrote down what it was, has deleted it or put a stricter one in its place."""
+    is_ours = budget is None or _is_temporary(budget)
+    return is_ours and recorded is not None and recorded.manifest is not None
 
 
 def _marks(order: PdbOrder) -> dict[str, str]:

@@ -89,6 +89,10 @@ class RemovalForgotten(LockLost):
     """A run that was reset to before the removal does not know of it: it has to look again."""
 
 
+class UtilityPodGone(ReplacementError):
+    """Somebody deleted the utility Pod, through which the volume is emptied: another one has to be made."""
+
+
 class DrainBlocked(ReplacementError):
     """The drain met pods that it may not evict."""
 

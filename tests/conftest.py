@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,20 @@ ONE_OF_EACH_SORT = (
     "test_a_changed_byte_is_found_by_the_checksum_and_final_at_last",
 )
 LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
+TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Announce the marker, since markers are strict."""
     config.addinivalue_line("markers", f"needs(*names): what the test needs, of {', '.join(NEEDS)}")
     config.stash[LEFT_OUT] = Counter()
+    config.stash[TOLD] = []
+
+
+@pytest.fixture(scope="session")
+def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Say something in the closing lines."""
+    return pytestconfig.stash[TOLD].append
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -85,6 +94,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         counts = session.config.stash[LEFT_OUT]
         session.config.workeroutput["left_out"] = dict(counts)
+        session.config.workeroutput["told"] = session.config.stash[TOLD]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -94,10 +104,13 @@ def pytest_testnodedown(node: Any) -> None:
     said: dict[str, int] | None = getattr(node, "workeroutput", {}).get("left_out")
     if said is not None:
         config.stash[LEFT_OUT] = Counter(said)
+    config.stash[TOLD] += getattr(node, "workeroutput", {}).get("told", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in one line what was left out and why."""
+    """Say what the tests have to say, and in one line what was left out and why."""
+    for line in config.stash[TOLD]:
+        terminalreporter.write_line(line)
     if counts := config.stash[LEFT_OUT]:
         reasons = "; ".join(f"{count} ({NEEDS[name].missing})" for name, count in sorted(counts.items()))
         terminalreporter.write_line(f"Left out for what this machine lacks: {reasons}.", yellow=True)

@@ -42,11 +42,14 @@ with workflow.unsafe.imports_passed_through():
     from replace_etcd.search_attributes import FAILED_REPLICA
 
 NOTHING_CHANGED = "nothing was changed"
+ROOMS = 3
 
 
 @workflow.defn(name="ReplaceEtcdReplica")
 class ReplaceEtcdReplica(Endings):
     """Replaces one failed etcd replica of one user cluster."""
+
+    _rooms_made = 0
 
     @workflow.run
     async def run(self, submitted: Any = None) -> ReplacementResult:
@@ -85,11 +88,22 @@ class ReplaceEtcdReplica(Endings):
             except (Stopped, StepFailed) as error:
                 if isinstance(error, StepFailed) and error.forgets_the_removal:
                     self._saga.past_the_point_of_no_return = True
+                elif (
+                    isinstance(error, StepFailed)
+                    and error.lacks_the_utility_pod
+                    and self._may_make_room_again()
+                ):
+                    pass  # the look finds out what is left to do
                 elif not self._saga.past_the_point_of_no_return:
                     await self._roll_back(error)
                 else:
                     await self._hold(error, request.limits)
             pins = await self._look_until_nothing_refuses(request)
+
+    def _may_make_room_again(self) -> bool:
+        """A few times: somebody who deletes each utility Pod is to be asked."""
+        self._rooms_made += 1
+        return self._rooms_made <= ROOMS
 
     async def _look(self, request: ReplacementRequest) -> Pins:
         """Everything is looked at and pinned before anything changes."""

@@ -68,6 +68,11 @@ class StepFailed(Exception):
         return self.kind == "RemovalForgotten"
 
     @property
+    def lacks_the_utility_pod(self) -> bool:
+        """Whether room was made for what somebody has taken away since."""
+        return self.kind == "UtilityPodGone"
+
+    @property
     def is_late(self) -> bool:
         """Whether another order has the record, so that this run must not even compensate."""
         return self.kind in ("LockLost", "RemovalForgotten")

@@ -140,3 +140,25 @@ async def test_an_owner_that_is_gone_is_not_named_again(bench: Bench) -> None:
     found = await budget(bench)
     assert found is not None
     assert [owner["name"] for owner in found["metadata"]["ownerReferences"]] == ["kube-etcd"]
+
+
+async def test_a_run_that_was_reset_to_before_the_backup_has_what_its_predecessor_wrote_down(
+    bench: Bench,
+) -> None:
+    activities, backup = await with_budget(bench)
+    await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    again = await bench.run(activities.back_up_pod_disruption_budget, bench.order(Order))
+    assert again.backup == backup
+    await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=again.backup))
+    assert as_it_was(await budget(bench))
+
+
+async def test_a_budget_that_somebody_deletes_before_the_backup_stops_the_run(bench: Bench) -> None:
+    made = await bench.cluster.create(PDB, ORIGINAL, bench.pins.user_cluster)
+    bench.pins = bench.pins.model_copy(update={"pdb_uid": made["metadata"]["uid"]})
+    await bench.claim()
+    await bench.cluster.delete(PDB, "kube-etcd-pdb", bench.pins.user_cluster, uid=made["metadata"]["uid"])
+    with pytest.raises(Moved, match="another one than in the plan"):
+        await bench.run(
+            PodDisruptionBudgetActivities(bench.tools).back_up_pod_disruption_budget, bench.order(Order)
+        )

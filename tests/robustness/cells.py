@@ -8,9 +8,10 @@ that fails is taken apart, and its cells are played alone, so that the one that 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tests.robustness.proxy import Call, command_of
@@ -23,7 +24,9 @@ class Way(StrEnum):
     """Where a replacement is led, so that it comes by an activity."""
 
     FORWARD = "forward"
+    DEAD = "dead node"
     ALARMED = "alarmed"
+    INTERRUPTED = "interrupted"
     BACK = "back"
     HELD = "held"
 
@@ -57,8 +60,16 @@ KINDS = {
     # Temporal takes a second one for the first.
     "cancel": (Fault.CANCELLED,),
 }
-ROOM = {"waiting": 3, "anew": 2, "killed": 3, "cancel": 1, "quick": 6, "end": 1}
+ROOM = {"waiting": 4, "anew": 3, "killed": 4, "cancel": 1, "quick": 12, "end": 1}
+TOGETHER = (
+    {Way.FORWARD, Way.BACK},
+    {Way.FORWARD, Way.DEAD, Way.ALARMED},
+    {Way.FORWARD, Way.ALARMED, Way.INTERRUPTED, Way.HELD},
+)
+"""What one replacement can be led through."""
 POINT_OF_NO_RETURN = "remove_member"
+ROADS = (Way.FORWARD, Way.DEAD)
+"""Where a fault may end a replacement."""
 
 
 class Effect(StrEnum):
@@ -82,6 +93,10 @@ class Row:
     """Before the removal: a fault may end the replacement here."""
     is_last: bool = False
     changes_by_exec: bool = False
+    begin: str = ""
+    """The activity after which its way leaves the forward one; it comes by there too, and is not meant then."""
+    turn: int = sys.maxsize
+    """The place of that activity on the way forward."""
 
     def is_effect(self, call: Call) -> bool:
         """Whether a request is the one that a fault is for: the activity's first change, or its first look."""
@@ -133,6 +148,16 @@ class Story:
     cells: tuple[Cell, ...]
 
     @property
+    def ways(self) -> frozenset[Way]:
+        """Everything that is done to lead it by its cells."""
+        return frozenset({self.way, *(cell.row.way for cell in self.cells)})
+
+    @property
+    def kills(self) -> bool:
+        """Whether its worker is killed in it."""
+        return any(cell.fault is Fault.KILLED for cell in self.cells)
+
+    @property
     def name(self) -> str:
         """Every cell of it."""
         return "; ".join(cell.name for cell in self.cells)
@@ -153,11 +178,14 @@ def effect_of(call: Call) -> Effect:
 
 def rows(way: Way, calls: Sequence[Call], begin: str = "", skip: Iterable[Row] = ()) -> list[Row]:
     """The activities of a recorded run in their order, after `begin`; those that `skip` holds are rows already."""
+    turn = sys.maxsize
     if begin and calls:
+        turn = list(dict.fromkeys(call.activity for call in calls)).index(begin)
         calls = calls[1 + max(place for place, call in enumerate(calls) if call.activity == begin) :]
     order = list(dict.fromkeys(call.activity for call in calls))
     skipped = {row.activity for row in skip}
-    return [_row(way, calls, order, name) for name in order if name not in skipped]
+    made = [_row(way, calls, order, name) for name in order if name not in skipped]
+    return [replace(row, begin=begin, turn=turn) for row in made]
 
 
 def _row(way: Way, calls: Sequence[Call], order: list[str], name: str) -> Row:
@@ -170,7 +198,7 @@ def _row(way: Way, calls: Sequence[Call], order: list[str], name: str) -> Row:
         place=order.index(name),
         effect=effect,
         has_exec=any(call.is_exec for call in own),
-        has_way_back=POINT_OF_NO_RETURN in order[order.index(name) :],
+        has_way_back=way in ROADS and POINT_OF_NO_RETURN in order[order.index(name) :],
         is_last=name == order[-1],
         changes_by_exec=next(call for call in own if effect_of(call) is effect).is_exec,
     )
@@ -178,13 +206,17 @@ def _row(way: Way, calls: Sequence[Call], order: list[str], name: str) -> Row:
 
 def cells(found: Iterable[Row]) -> list[Cell]:
     """Every cell that there is: an exec is dropped only where there is one, and nothing comes after the last."""
-    return [
-        Cell(row, fault)
-        for row in found
-        for fault in Fault
-        if (fault is not Fault.DROPPED or row.has_exec)
-        and (fault is not Fault.TERMINATED_AFTER or not row.is_last)
-    ]
+    return [Cell(row, fault) for row in found for fault in Fault if _is_there(row, fault)]
+
+
+def _is_there(row: Row, fault: Fault) -> bool:
+    if fault is Fault.DROPPED:
+        return row.has_exec
+    if fault is Fault.TERMINATED_AFTER:
+        return not row.is_last
+    return (
+        fault is not Fault.JANITOR or row.way is not Way.INTERRUPTED
+    )  # there, the janitor is the one that ends
 
 
 def pack(wanted: Iterable[Cell]) -> list[Story]:
@@ -198,24 +230,49 @@ def pack(wanted: Iterable[Cell]) -> list[Story]:
 
 
 def _story(left: Sequence[Cell]) -> Story:
-    """Begin with the last cell that may end a replacement, or a cancel, then add what fits."""
-    first = max(left, key=lambda cell: (cell.may_end, cell.kind == "cancel", cell.row.place))
+    """Begin with what is hardest to place, then add what fits."""
+    first = max(left, key=_hard_to_place)
     chosen, frequent = [first], Counter((cell.fault, cell.row.way) for cell in left)
     # The most frequent fault first, so that the last stories are not all of one kind.
-    for cell in sorted(left, key=lambda cell: -frequent[cell.fault, cell.row.way]):
+    for cell in sorted(left, key=lambda cell: (-_rank(cell), -frequent[cell.fault, cell.row.way])):
         if _fits(cell, chosen):
             chosen.append(cell)
-    return Story(first.row.way, tuple(sorted(chosen, key=lambda cell: cell.row.place)))
+    way = max((cell.row.way for cell in chosen), key=list(Way).index)
+    return Story(way, tuple(sorted(chosen, key=lambda cell: (_rank(cell), cell.row.place))))
+
+
+def _rank(cell: Cell) -> int:
+    """The ways that lead off the forward one come after it."""
+    return int(cell.row.begin != "")
+
+
+def _hard_to_place(cell: Cell) -> tuple[bool, int, bool, int]:
+    return (cell.may_end, _rank(cell), cell.kind == "cancel", cell.row.place)
 
 
 def _fits(cell: Cell, chosen: Sequence[Cell]) -> bool:
     first = chosen[0]
-    same_play = cell.row.way is first.row.way and (cell.fault is Fault.KILLED) == (
-        first.fault is Fault.KILLED
+    same_play = (cell.fault is Fault.KILLED) == (first.fault is Fault.KILLED)
+    free = all(cell.row.activity != other.row.activity for other in chosen)
+    room = sum(other.kind == cell.kind for other in chosen) < ROOM[cell.kind]
+    return same_play and free and room and all(_on_one_way(cell.row, other) for other in chosen)
+
+
+def _on_one_way(row: Row, other: Cell) -> bool:
+    """Whether a replacement that is led by the one comes by the other."""
+    ways = {row.way, other.row.way}
+    if other.may_end:
+        return ways <= set(ROADS) and row.place < other.row.place
+    if not any(ways <= together for together in TOGETHER):
+        return False
+    return _before_turn(row, other.row)
+
+
+def _before_turn(one: Row, other: Row) -> bool:
+    return all(
+        here.way is there.way or here.way is not Way.FORWARD or here.place < there.turn
+        for here, there in ((one, other), (other, one))
     )
-    in_time = cell.row.place < first.row.place or not first.may_end
-    free = all(cell.row.place != other.row.place for other in chosen)
-    return same_play and in_time and free and sum(o.kind == cell.kind for o in chosen) < ROOM[cell.kind]
 
 
 def as_json(cell: Cell, verdict: str) -> str:

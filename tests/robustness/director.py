@@ -17,14 +17,14 @@ from typing import Any
 from aiohttp import web
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
 from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.models.result import Outcome, ReplacementResult
-from tests.robustness.cells import Cell, Fault, Story, Way
-from tests.robustness.judge import Look, judge
+from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way
+from tests.robustness.judge import EVERYTHING_BACK, Look, judge
 from tests.robustness.judge import Story as Seen
 from tests.robustness.killer import Killer
 from tests.robustness.proxy import (
@@ -43,6 +43,7 @@ from tests.robustness.user_cluster import FAILED
 
 END_WITHIN = 400.0
 CALM_WITHIN = 30.0
+GUARDED_FOR = 30.0
 POLL = 0.3
 RETRIES = 4
 A_WHILE = 3
@@ -55,6 +56,9 @@ FOR_A_WHILE = {
     Fault.CONNECTION_RESET: reset,
 }
 ONCE = {Fault.FAILS: answers(500), Fault.LOST: lose_the_answer}
+INTERRUPTION = Cell(Row(Way.FORWARD, "cordon_node", 6, Effect.CHANGE, has_exec=False), Fault.JANITOR)
+"""A moment at which there is something to put back."""
+JANITORS = 5
 REJOIN = {"limits": {"rejoin": "PT3S"}}
 
 
@@ -73,11 +77,11 @@ class Verdict:
 class Play:
     """One story while it is played."""
 
-    def __init__(self, stage: Stage, story: Story, namespace: str, queue: str, killer: Killer | None) -> None:
+    def __init__(self, stage: Stage, story: Story, queue: str, killer: Killer | None) -> None:
         self.verdict = Verdict(story)
         self._stage = stage
         self._story = story
-        self._namespace = namespace
+        self._namespace = ""
         self._queue = queue
         self._killer = killer
         self._held: list[Held] = []
@@ -88,12 +92,16 @@ class Play:
         self._started_anew = asyncio.Event()
         self._asked = asyncio.Event()
         self._at_the_end: list[Cell] = []
+        self._seen_in: set[str] = set()
+        self._restoring: WorkflowHandle[Any, Any]
 
     async def run(self, pod_management: str) -> Verdict:
         """Play it, and judge."""
-        alarm = self._story.way is Way.ALARMED
-        self._patient = await self._stage.user_cluster(self._namespace, pod_management, alarm=alarm)
-        if self._story.way is Way.HELD:
+        alarm = Way.ALARMED in self._story.ways
+        dead = Way.DEAD in self._story.ways
+        self._patient = await self._stage.user_cluster(pod_management, alarm=alarm, dead=dead)
+        self._namespace = self._patient.namespace
+        if Way.HELD in self._story.ways:
             await self._patient.keep_from_rejoining()
         self._before = await self._patient.look()
         self._stage.proxy.rules[self._namespace] = [self._note(), *self._rules(), *self._led_astray()]
@@ -116,11 +124,17 @@ class Play:
             outcome = Outcome.INTERRUPTED
         self.verdict.wrong += await self._judged(outcome)
         await self._patient.let_rejoin()
+        if (
+            not self.verdict.wrong
+            and not dead
+            and (outcome is Outcome.REPLACED or (outcome in EVERYTHING_BACK and not alarm))
+        ):
+            self._stage.give_back(self._patient, pod_management)
         return self.verdict
 
     async def go_on(self) -> Handle:
         """Start the replacement, or start it again after it was ended from outside: it resumes."""
-        fields: dict[str, Any] = REJOIN if self._story.way is Way.HELD else {}
+        fields: dict[str, Any] = REJOIN if Way.HELD in self._story.ways else {}
         return await start(
             self._stage, "ReplaceEtcdReplica", "replace-etcd", self._namespace, self._queue, **fields
         )
@@ -132,6 +146,7 @@ class Play:
 
         def matches(call: Call) -> bool:
             self.verdict.calls.append(call)
+            self._seen_in.add(call.activity)
             return False
 
         return Rule(matches, reset)
@@ -144,7 +159,9 @@ class Play:
             return await passage.through()
 
         rules = [Rule(on("note_hold"), asked, times=None)]
-        if self._story.way is Way.BACK:
+        if Way.INTERRUPTED in self._story.ways:
+            rules += self._in_the_middle(INTERRUPTION)
+        if Way.BACK in self._story.ways:
             rules.append(Rule(on("remove_member", path="/configmaps"), answers(403), times=None))
         return rules
 
@@ -154,14 +171,22 @@ class Play:
     def _rules_of(self, cell: Cell) -> list[Rule]:
         row, fault = cell.row, cell.fault
         if fault in FOR_A_WHILE:
-            return [self._rule(cell, on(row.activity), FOR_A_WHILE[fault], A_WHILE)]
+            return [self._rule(cell, self._once_off(cell, on(row.activity)), FOR_A_WHILE[fault], A_WHILE)]
         if fault is Fault.DROPPED:
-            return [self._rule(cell, row.is_command, drop_in_the_middle)]
+            return [self._rule(cell, self._once_off(cell, row.is_command), drop_in_the_middle)]
         if fault in ONCE:
-            return [self._rule(cell, row.is_effect, ONCE[fault])]
+            return [self._rule(cell, self._effect(cell), ONCE[fault])]
         if fault is Fault.TWIN:
             return self._twin(cell)
         return [self._killed(cell)] if fault is Fault.KILLED else self._in_the_middle(cell)
+
+    def _once_off(self, cell: Cell, matches: Callable[[Call], bool]) -> Callable[[Call], bool]:
+        """Match only where the replacement has left the forward way, if that is where the cell's way begins."""
+        return lambda call: (not cell.row.begin or cell.row.begin in self._seen_in) and matches(call)
+
+    def _effect(self, cell: Cell) -> Callable[[Call], bool]:
+        """Match the request that the fault is for."""
+        return self._once_off(cell, cell.row.is_effect)
 
     def _rule(self, cell: Cell, matches: Callable[[Call], bool], act: Any, times: int | None = 1) -> Rule:
         async def reached(passage: Passage) -> web.StreamResponse:
@@ -179,7 +204,7 @@ class Play:
             held.release()
             return await passage.through()
 
-        return [self._rule(cell, cell.row.is_effect, held), Rule(self._later(cell), let_go)]
+        return [self._rule(cell, self._effect(cell), held), Rule(self._later(cell), let_go)]
 
     def _killed(self, cell: Cell) -> Rule:
         """Every attempt is held until the worker is killed; what was under way acts all the same."""
@@ -195,7 +220,7 @@ class Play:
                 await passage.to_the_end()
             return passage.drop()
 
-        return Rule(cell.row.is_effect, until_killed, times=None)
+        return Rule(self._effect(cell), until_killed, times=None)
 
     def _in_the_middle(self, cell: Cell) -> list[Rule]:
         """What is done to the workflow while a request of the activity, or of the next one, is held."""
@@ -214,12 +239,12 @@ class Play:
 
         async def act() -> None:
             await held.arrived.wait()
-            if await done[cell.fault](cell, held):
+            if await done[cell.fault](cell, held) and cell is not INTERRUPTION:
                 self.verdict.reached.add(cell)
             held.release()
 
         self._tasks.append(asyncio.create_task(act()))
-        return [Rule(self._later(cell) if afterwards else cell.row.is_effect, held)]
+        return [Rule(self._later(cell) if afterwards else self._effect(cell), held)]
 
     def _hold(self) -> Held:
         held = Held()
@@ -228,22 +253,25 @@ class Play:
 
     def _later(self, cell: Cell) -> Callable[[Call], bool]:
         """Match what comes after an activity."""
-        begun = False
+        begun, is_effect = False, self._effect(cell)
 
         def matches(call: Call) -> bool:
             nonlocal begun
             if call.activity == cell.row.activity:
-                begun = begun or cell.row.is_effect(call)
+                begun = begun or is_effect(call)
                 return False
             return begun and bool(call.namespace) and call.activity != "stand_guard"
 
         return matches
 
     async def _cancel(self, cell: Cell, held: Held) -> bool:
-        await self._handle.cancel()
+        await self._run_of(cell).cancel()
         return True
 
     async def _terminate(self, cell: Cell, held: Held) -> bool:
+        if cell.row.way is Way.INTERRUPTED:  # the Schedule starts another janitor
+            await self._restoring.terminate(cell.name)
+            return True
         await self._handle.terminate(cell.name)
         self._handle = await self.go_on()
         self._started_anew.set()
@@ -262,13 +290,25 @@ class Play:
         return True
 
     async def _janitor(self) -> None:
-        janitor = await start(self._stage, WORKFLOW_TYPE, "restore-etcd", self._namespace, self._queue)
-        await janitor.result()
+        """Start it, and again where it was ended, as its Schedule does."""
+        for _ in range(JANITORS):
+            self._restoring = await start(
+                self._stage, WORKFLOW_TYPE, "restore-etcd", self._namespace, self._queue
+            )
+            with suppress(WorkflowFailureError):
+                await self._restoring.result()
+                return
+        self.verdict.wrong.append(f"{JANITORS} janitors failed one after the other")
+
+    def _run_of(self, cell: Cell) -> WorkflowHandle[Any, Any]:
+        """The run whose activity it is: the replacement's, or the janitor's."""
+        return self._restoring if cell.row.way is Way.INTERRUPTED else self._handle
 
     async def _reset(self, cell: Cell, held: Held | None = None) -> bool:
         """Back to before the activity was scheduled; a run that resumed may have had nothing to do with it."""
-        point, run_id = 0, self._handle.run_id or self._handle.result_run_id or ""
-        async for event in self._handle.fetch_history_events():
+        handle = self._run_of(cell)
+        point, run_id = 0, handle.run_id or handle.result_run_id or ""
+        async for event in handle.fetch_history_events():
             scheduled = event.activity_task_scheduled_event_attributes
             if scheduled.activity_type.name == cell.row.activity:
                 point = scheduled.workflow_task_completed_event_id
@@ -276,12 +316,14 @@ class Play:
             return False
         request = ResetWorkflowExecutionRequest(
             namespace=self._stage.temporal.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=self._handle.id, run_id=run_id),
+            workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=run_id),
             reason=cell.name,
             workflow_task_finish_event_id=point,
             request_id=uuid.uuid4().hex,
         )
         answer = await self._stage.temporal.workflow_service.reset_workflow_execution(request)
+        if handle is not self._handle:
+            return True
         self._handle = self._stage.temporal.get_workflow_handle(
             self._handle.id, run_id=answer.run_id, result_type=ReplacementResult
         )
@@ -309,14 +351,30 @@ class Play:
         for number in range(1, 100):
             await self._asked.wait()
             self._asked.clear()
-            give_up = self._story.way is Way.HELD or number > RETRIES
-            said = {"choice": "abandon" if give_up else "retry", "by": "the director"}
-            accepted = False
-            while not accepted:
-                with suppress(WorkflowUpdateFailedError, RPCError, TimeoutError):
-                    await asyncio.wait_for(self._handle.execute_update("resolve", said), 5)
-                    accepted = True
+            await self._guarded()
+            give_up = Way.HELD in self._story.ways or number > RETRIES
+            answers: list[tuple[str, dict[str, str]]] = []
+            if Way.DEAD in self._story.ways:
+                answers.append(("confirm_node_down", {"by": "the director", "reason": "it is off"}))
+            answers.append(("resolve", {"choice": "abandon" if give_up else "retry", "by": "the director"}))
+            while not await self._said(answers):  # noqa: ASYNC110 - only the answer tells
                 await asyncio.sleep(POLL)
+
+    async def _said(self, answers: list[tuple[str, dict[str, str]]]) -> bool:
+        """Whether one was accepted: the run may not have asked yet, or ask for something else."""
+        for update, argument in answers:
+            with suppress(WorkflowUpdateFailedError, RPCError, TimeoutError):
+                await asyncio.wait_for(self._handle.execute_update(update, argument), 5)
+                return True
+        return False
+
+    async def _guarded(self) -> None:
+        """Leave a hold its time where a fault is meant for the guard, which an answer ends."""
+        meant = [cell for cell in self._story.cells if cell.row.activity == "stand_guard"]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GUARDED_FOR):
+                while not self.verdict.reached.issuperset(meant):  # noqa: ASYNC110 - nothing announces it
+                    await asyncio.sleep(POLL)
 
     async def _stop(self) -> None:
         for task in self._tasks:

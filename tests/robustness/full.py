@@ -14,15 +14,15 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from lab.fixture.names import NAMESPACE
 from lab.options import LabOptions
 from tests.robustness.cells import Cell, Fault, Row, Story, Way, as_json, cells
 from tests.robustness.lab_stage import a_lab_stage
 from tests.robustness.matrix import CLEAN, Matrix, two_workers
 
-WAYS = (Way.FORWARD, Way.BACK, Way.HELD)
+WAYS = (Way.FORWARD, Way.INTERRUPTED, Way.BACK, Way.HELD)
 Key = tuple[str, str, str]
 
 
@@ -45,6 +45,19 @@ def shard(wanted: Sequence[Cell], part: str) -> list[Cell]:
     if not 1 <= number <= of:
         raise ValueError(f"--shard is 1/4 to 4/4, not {part}")
     return list(wanted[number - 1 :: of])
+
+
+def spread(wanted: Iterable[Cell]) -> list[Cell]:
+    """One cell of every row first, each with another fault: what was played of a run cut short is no corner."""
+    rows: dict[Row, int] = {}
+    faults = list(Fault)
+    return sorted(
+        wanted,
+        key=lambda cell: (
+            (faults.index(cell.fault) - rows.setdefault(cell.row, len(rows))) % len(faults),
+            rows[cell.row],
+        ),
+    )
 
 
 def known(file: Path | None) -> dict[Key, str]:
@@ -97,15 +110,16 @@ class Tier:
                 a_lab_stage(lab, directory) as (stage, temporal),
                 two_workers(directory, stage.proxy, temporal, hurry=False) as killer,
             ):
-                matrix = Matrix(stage, killer, names=lambda _: NAMESPACE)
+                matrix = Matrix(stage, killer)
                 self.rows = self.rows or await matrix.rows(WAYS)
-                for cell in self._left():
+                for cell in self.left():
                     if not await self._play(matrix, cell):
                         return True
         return False
 
-    def _left(self) -> list[Cell]:
-        mine = shard(cells(self.rows), self._options.shard)
+    def left(self) -> list[Cell]:
+        """The cells of the shard that were not played."""
+        mine = shard(spread(cells(self.rows)), self._options.shard)
         wanted = [cell for cell in mine if re.search(self._options.only, cell.name)]
         return [cell for cell in wanted if key_of(cell) not in self.verdicts]
 
@@ -114,23 +128,28 @@ class Tier:
         verdict = await matrix.play_story(Story(cell.row.way, (cell,)))
         said = "; ".join(verdict.wrong)
         if not said and cell not in verdict.reached:
-            said = f"the replacement never came by: {verdict.outcome} {verdict.reason}"
+            said = "the replacement never came by"
+        said = said and f"{verdict.outcome} ({verdict.reason}): {said}"
         self.verdicts[key_of(cell)] = said or CLEAN
         if said:
             self.wrong.append(f"{cell.name}: {said}")
         if self._options.resume is not None:
             with self._options.resume.open("a") as file:
                 file.write(as_json(cell, said or CLEAN) + "\n")
-        print(f"{cell.name}: {verdict.outcome}: {said or CLEAN}", flush=True)  # noqa: T201 - the runner's output
+        print(f"{cell.name}: {said or CLEAN}", flush=True)  # noqa: T201 - the runner's output
         return not said
 
 
 def main() -> int:
-    """0 where every cell that was played is clean."""
+    """0 where every cell of the shard is clean; the table is printed after Ctrl-C too."""
     tier = Tier(arguments())
-    asyncio.run(tier.run())
-    print("\n".join(table(tier.rows, tier.verdicts)))  # noqa: T201
-    return 1 if any(verdict != CLEAN for verdict in tier.verdicts.values()) else 0
+    with suppress(KeyboardInterrupt):
+        asyncio.run(tier.run())
+    clean = sum(verdict == CLEAN for verdict in tier.verdicts.values())
+    wrong, left = len(tier.verdicts) - clean, len(tier.left())
+    summary = f"{clean} cells clean, {wrong} wrong, {left} of this shard not played"
+    print("\n".join([*table(tier.rows, tier.verdicts), *tier.wrong, summary]))  # noqa: T201
+    return 1 if wrong or left or not tier.rows else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiohttp
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -24,7 +25,7 @@ from tests.lab.remote_exec import execute
 from tests.robustness import user_cluster
 from tests.robustness.judge import Listed, Look
 from tests.robustness.proxy import Call, Proxy, command_of
-from tests.robustness.stage import start
+from tests.robustness.stage import Patient, start
 from tests.robustness.user_cluster import FAILED
 
 POLL = 0.2
@@ -34,6 +35,8 @@ STEADY = "steady"
 
 class LabPatient:
     """The lab's user cluster, from one failure to the next."""
+
+    namespace = NAMESPACE
 
     def __init__(self, lab: LabClient, client: KubeClient, proxy: Proxy) -> None:
         self._lab = lab
@@ -100,7 +103,7 @@ class LabPatient:
         command = ("test", "-d", f"{DATA_DIRECTORY}/member")
         try:
             answer = await execute(self._client, NAMESPACE, replica, *command, container=CONTAINER)
-        except OSError:
+        except (OSError, aiohttp.ClientError):
             return replica == FAILED
         return answer.status is not None and answer.exit_code == 0
 
@@ -115,9 +118,11 @@ class LabStage:
         self._client = client
         proxy.tenants[node_of(FAILED)] = NAMESPACE
 
-    async def user_cluster(self, namespace: str, pod_management: str, *, alarm: bool = False) -> LabPatient:
+    async def user_cluster(
+        self, pod_management: str, *, alarm: bool = False, dead: bool = False
+    ) -> LabPatient:
         """What the cell before has left is finished first; then the failed member fails, unless it does still."""
-        del namespace, pod_management, alarm
+        del pod_management, alarm, dead
         self.proxy.rules.clear()
         if await self._client.find("configmaps", user_cluster.RECORD, NAMESPACE) is not None:
             handle = await start(self, "ReplaceEtcdReplica", "replace-etcd", NAMESPACE, STEADY)
@@ -130,6 +135,9 @@ class LabStage:
         async with asyncio.timeout(WITHIN):
             await user_cluster.until_counted(self._client, NAMESPACE, healthy=2)
         return LabPatient(self._lab, self._client, self.proxy)
+
+    def give_back(self, patient: Patient, pod_management: str) -> None:
+        """There is but one."""
 
 
 @asynccontextmanager

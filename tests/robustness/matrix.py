@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.temporal_server import TemporalServer
-from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Fault, Row, Story, Way, pack, rows
+from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Row, Story, Way, pack, rows
 from tests.robustness.director import Play, Verdict
 from tests.robustness.killer import Killer
 from tests.robustness.proxy import Call, Proxy
@@ -23,7 +23,9 @@ Report = Callable[[Cell, str], None]
 CLEAN = "clean"
 ENDS = {
     Way.FORWARD: "replaced",
+    Way.DEAD: "replaced",
     Way.ALARMED: "replaced",
+    Way.INTERRUPTED: "replaced",
     Way.BACK: "rolled_back",
     Way.HELD: "left_incomplete",
 }
@@ -48,19 +50,16 @@ class Result:
 class Matrix:
     """A stage with two workers: one that lives, one that is killed."""
 
-    def __init__(
-        self, stage: Stage, killer: Killer, at_once: int = 1, names: Callable[[int], str] = "uc-{:03d}".format
-    ) -> None:
+    def __init__(self, stage: Stage, killer: Killer, at_once: int = 1) -> None:
         self.result = Result()
         self._stage = stage
         self._killer = killer
         self._at_once = asyncio.Semaphore(at_once)
-        self._names = names
         self._numbers = itertools.count()
 
     async def rows(self, ways: Sequence[Way] = tuple(Way)) -> list[Row]:
         """The activities of each way, from a run of each without any fault."""
-        runs = await asyncio.gather(*(self.play_story(Story(way, ())) for way in ways))
+        runs = await asyncio.gather(*(self.play_story(Story(way, ()), POLICIES[0]) for way in ways))
         for run in runs:
             if run.wrong or run.outcome != ENDS[run.story.way]:
                 raise AssertionError(
@@ -68,16 +67,20 @@ class Matrix:
                 )
         calls: dict[Way, list[Call]] = {way: [] for way in Way} | {run.story.way: run.calls for run in runs}
         forward = rows(Way.FORWARD, calls[Way.FORWARD])
+        back = rows(Way.BACK, calls[Way.BACK], POINT_OF_NO_RETURN)
+        held = rows(Way.HELD, calls[Way.HELD], "promote_member")
         return [
             *forward,
+            *rows(Way.DEAD, calls[Way.DEAD], skip=[*forward, *held]),
             *rows(Way.ALARMED, calls[Way.ALARMED], skip=forward),
-            *rows(Way.BACK, calls[Way.BACK], POINT_OF_NO_RETURN),
-            *rows(Way.HELD, calls[Way.HELD], "promote_member"),
+            *rows(Way.INTERRUPTED, calls[Way.INTERRUPTED], skip=[*forward, *back]),
+            *back,
+            *held,
         ]
 
     async def play(self, wanted: Sequence[Cell], report: Report = lambda *_: None) -> Result:
-        """Play every cell, the longest stories first."""
-        stories = sorted(pack(wanted), key=lambda story: -len(story.cells))
+        """Play every cell: the stories in which a worker is killed together, then the longest first."""
+        stories = sorted(pack(wanted), key=lambda story: (not story.kills, -len(story.cells)))
         await asyncio.gather(*(self._go_through(story, report) for story in stories))
         self.result.kills = self._killer.kills
         return self.result
@@ -85,9 +88,12 @@ class Matrix:
     async def _go_through(self, story: Story, report: Report) -> None:
         """Play a story, then what it did not come by; each cell alone where it was wrong."""
         verdict = await self.play_story(story)
+        if len(story.cells) == 1 and not verdict.wrong and not verdict.reached:
+            # Under `Parallel` the controller itself does some of what a step does under `OrderedReady`.
+            verdict = await self.play_story(story, POLICIES[0])
         left = self._take(verdict, report)
         apart = bool(verdict.wrong) or not verdict.reached
-        stories = [Story(cell.row.way, (cell,)) for cell in left] if apart else pack(left)
+        stories = _halves(left) if apart and len(left) > 1 else pack(left)
         await asyncio.gather(*(self._go_through(following, report) for following in stories))
 
     def _take(self, verdict: Verdict, report: Report) -> list[Cell]:
@@ -97,36 +103,43 @@ class Matrix:
             (cell,) = story.cells
             said = "; ".join(verdict.wrong)
             if not said and cell not in verdict.reached:
-                said = f"the replacement never came by ({verdict.outcome})"
-            self._settle(cell, f"{verdict.outcome}: {said}" if said else CLEAN, report)
+                said = "the replacement never came by"
+            self._settle(cell, f"{verdict.outcome} ({verdict.reason}): {said}" if said else CLEAN, report)
             return []
         if verdict.wrong:
-            self.result.apart.append(f"{story.name}: {verdict.outcome}: {'; '.join(verdict.wrong)}")
+            said = f"{verdict.outcome} ({verdict.reason}): {'; '.join(verdict.wrong)}"
+            self.result.apart.append(f"{story.name}: {said}")
             return list(story.cells)
-        for cell in verdict.reached:
-            self._settle(cell, CLEAN, report)
+        for cell in story.cells:
+            if cell in verdict.reached:
+                self._settle(cell, CLEAN, report)
         return [cell for cell in story.cells if cell not in verdict.reached]
 
     def _settle(self, cell: Cell, said: str, report: Report) -> None:
         self.result.verdicts[cell] = said
         report(cell, said)
 
-    async def play_story(self, story: Story) -> Verdict:
-        """Play one story to its verdict."""
+    async def play_story(self, story: Story, policy: str | None = None) -> Verdict:
+        """Play one story to its verdict, under the one pod management policy or the other in turn."""
         async with self._at_once:
             number = next(self._numbers)
             self.result.stories += 1
-            killed = any(cell.fault is Fault.KILLED for cell in story.cells)
-            killer = self._killer if killed else None
-            queue = KILLED if killed else STEADY
-            play = Play(self._stage, story, self._names(number), queue, killer)
+            killer = self._killer if story.kills else None
+            queue = KILLED if story.kills else STEADY
+            play = Play(self._stage, story, queue, killer)
             try:
-                return await play.run(POLICIES[number % len(POLICIES)])
+                return await play.run(policy or POLICIES[number % len(POLICIES)])
             except (
                 Exception
             ) as error:  # one that broke must not end the others; it is told with the wrong ones
                 play.verdict.wrong = [repr(error)]
                 return play.verdict
+
+
+def _halves(cells: Sequence[Cell]) -> list[Story]:
+    """Two stories instead of one, and so on down to the cell that is wrong."""
+    middle = len(cells) // 2
+    return [story for half in (cells[:middle], cells[middle:]) for story in pack(half)]
 
 
 @asynccontextmanager

@@ -117,11 +117,17 @@ class Running:
         """Its uid."""
         return str(self.pod["metadata"]["uid"])
 
+    @property
+    def seen(self) -> Sighting:
+        """As it is now."""
+        return Sighting(self.name, self.uid, restart_count(self.pod), deleted=False)
+
 
 @dataclass
 class ModelCluster:
     """One user cluster's etcd, its disks, and what was seen of it."""
 
+    namespace: str
     disks: Disks
     etcd: Etcd = field(init=False)
     pods: dict[str, Running] = field(default_factory=dict)
@@ -206,7 +212,7 @@ class ModelNodes:
 
     def add(self, namespace: str) -> ModelCluster:
         """Make room for a user cluster, before its objects are created."""
-        cluster = self.clusters[namespace] = ModelCluster(Disks(self._root / namespace))
+        cluster = self.clusters[namespace] = ModelCluster(namespace, Disks(self._root / namespace))
         for replica in REPLICAS:
             cluster.disks.path(replica).mkdir(parents=True)
         return cluster

@@ -277,10 +277,10 @@ class Proxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._runner is not None:  # first: a request that still comes in needs the session
+            await self._runner.cleanup()
         if self._session is not None:
             await self._session.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
 
     def address(self, activity: str) -> str:
         """The server address for the requests of one activity."""

@@ -19,10 +19,7 @@ from tests.robustness.matrix import Result, a_matrix
 
 AT_ONCE = 24
 ELSEWHERE = {
-    "delete_pod_of_dead_node": "needs a node that is off, and has tests of its own",
     "request_cancellation": "asks Temporal, and nothing on the wire",
-    "find_interrupted_replacements": "the janitor is a column of the table, and has tests of its own",
-    "take_over_record": "the janitor is a column of the table, and has tests of its own",
     "protect_stuck_replacement": "the janitor has tests of its own",
 }
 

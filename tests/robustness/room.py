@@ -6,8 +6,10 @@ User clusters are made up in it by the dozen; each replacement has one of its ow
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from tests.robustness import user_cluster
 from tests.robustness.judge import Look
 from tests.robustness.nodes import ModelCluster, ModelNodes, all_ready
 from tests.robustness.proxy import Call, Proxy
+from tests.robustness.stage import Patient
 from tests.robustness.user_cluster import FAILED
 
 WITHIN = 180.0
@@ -37,23 +40,28 @@ POLL = 0.05
 class ModelPatient:
     """A user cluster of the room."""
 
-    def __init__(self, client: KubeClient, namespace: str, cluster: ModelCluster) -> None:
+    def __init__(self, client: KubeClient, cluster: ModelCluster, *, dead: bool) -> None:
+        self.namespace = cluster.namespace
         self._client = client
-        self._namespace = namespace
         self._cluster = cluster
+        other = user_cluster.other_node_of(cluster.namespace)
+        self._node = other if dead else user_cluster.node_of(cluster.namespace, FAILED)
+        self._removals = len(cluster.etcd.removals)
+        self._sightings = len(cluster.sightings)
+        self._known = [running.seen for running in cluster.pods.values() if running.name in REPLICAS]
 
     @property
     def removed(self) -> Sequence[str]:
-        return [f"{identity:x}" for identity in self._cluster.etcd.removals]
+        return [f"{identity:x}" for identity in self._cluster.etcd.removals[self._removals :]]
 
     @property
     def sightings(self) -> Sequence[Sighting]:
-        return self._cluster.sightings
+        return [*self._known, *self._cluster.sightings[self._sightings :]]
 
     async def look(self) -> Look:
         on_disk = [name for name in REPLICAS if name in self._cluster.disks]
-        node = user_cluster.node_of(self._namespace, FAILED)
-        return await user_cluster.look(self._client, self._namespace, node, self._cluster.members(), on_disk)
+        members = self._cluster.members()
+        return await user_cluster.look(self._client, self.namespace, self._node, members, on_disk)
 
     async def writes(self) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
         return frozenset(self._cluster.acknowledged), self._cluster.read()
@@ -81,22 +89,42 @@ class Room:
         self.proxy = proxy
         self.temporal = temporal
         self._certificates = certificates
+        self._numbers = itertools.count()
+        self._free: dict[str, list[ModelCluster]] = defaultdict(list)
         self._made_at_once = asyncio.Semaphore(MADE_AT_ONCE)
         proxy.watchers.append(self._somebody_writes)
 
-    async def user_cluster(self, namespace: str, pod_management: str, *, alarm: bool = False) -> ModelPatient:
-        """A whole user cluster whose second member then fails, with an alarm of its own if wished."""
+    async def user_cluster(
+        self, pod_management: str, *, alarm: bool = False, dead: bool = False
+    ) -> ModelPatient:
+        """A whole user cluster whose second member then fails, with an alarm, or with its node, if wished."""
         async with self._made_at_once:
-            cluster = self.nodes.add(namespace)
-            await user_cluster.create(self.client, namespace, self._certificates, pod_management)
-            await _until(lambda: all_ready(cluster))
-            await user_cluster.until_counted(self.client, namespace, healthy=3)
-            cluster.write()
-            if alarm:
-                cluster.etcd.raise_alarm(FAILED)
-            await self.nodes.destroy(namespace)
-            await user_cluster.until_counted(self.client, namespace, healthy=2)
-        return ModelPatient(self.client, namespace, cluster)
+            free = [] if dead else self._free[pod_management]
+            cluster = free.pop() if free else await self._make(pod_management)
+            if cluster.runs(FAILED):
+                await self._fail(cluster, alarm=alarm)
+            if dead:
+                await user_cluster.let_node_die(self.client, cluster.namespace)
+        return ModelPatient(self.client, cluster, dead=dead)
+
+    def give_back(self, patient: Patient, pod_management: str) -> None:
+        """It is as whole as it was: it can fail once more."""
+        self._free[pod_management].append(self.nodes.clusters[patient.namespace])
+
+    async def _make(self, pod_management: str) -> ModelCluster:
+        namespace = f"uc-{next(self._numbers):03d}"
+        cluster = self.nodes.add(namespace)
+        await user_cluster.create(self.client, namespace, self._certificates, pod_management)
+        await _until(lambda: all_ready(cluster))
+        await user_cluster.until_counted(self.client, namespace, healthy=3)
+        return cluster
+
+    async def _fail(self, cluster: ModelCluster, *, alarm: bool) -> None:
+        cluster.write()
+        if alarm:
+            cluster.etcd.raise_alarm(FAILED)
+        await self.nodes.destroy(cluster.namespace)
+        await user_cluster.until_counted(self.client, cluster.namespace, healthy=2)
 
     def _somebody_writes(self, call: Call) -> None:
         """The traffic: a key with each request of the worker that passes."""
@@ -117,6 +145,7 @@ def worker(directory: Path, queue: str, proxy: Proxy, temporal: TemporalServer, 
         "REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "0",
         "REPLACE_ETCD_COMMAND_TIMEOUT_SECONDS": "3",
         "REPLACE_ETCD_SNAPSHOT_DIR": str(snapshots),
+        "NETRC": os.devnull,  # read anew for each request otherwise
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
     command = [sys.executable, "-m", "tests.robustness.worker_process", proxy.url]

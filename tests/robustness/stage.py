@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
 
 from lab.judge import Sighting
 from replace_etcd.models.result import ReplacementResult
@@ -17,6 +18,10 @@ Handle = WorkflowHandle[Any, ReplacementResult]
 
 class Patient(Protocol):
     """A user cluster under traffic, one of whose members has failed."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
 
     @property
     def removed(self) -> Sequence[str]:
@@ -50,18 +55,22 @@ class Stage(Protocol):
     def temporal(self) -> Client:
         """The server that runs them."""
 
-    async def user_cluster(self, namespace: str, pod_management: str, *, alarm: bool = False) -> Patient:
-        """A user cluster with a failed member, which has raised an alarm if wished."""
+    async def user_cluster(self, pod_management: str, *, alarm: bool = False, dead: bool = False) -> Patient:
+        """A user cluster with a failed member, which has raised an alarm, or whose node is dead, if wished."""
+
+    def give_back(self, patient: Patient, pod_management: str) -> None:
+        """Nothing is left of what was done to it: it may serve again."""
 
 
 async def start(
     stage: Stage, workflow: str, prefix: str, namespace: str, queue: str, **fields: Any
 ) -> Handle:
-    """Start a workflow for a user cluster, under the id that keeps a second one out."""
+    """Start a workflow for a user cluster, under the id that keeps a second one out; one that runs is taken."""
     return await stage.temporal.start_workflow(
         workflow,
         {"user_cluster": namespace, **fields},
         id=f"{prefix}.{namespace}",
         task_queue=queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         result_type=ReplacementResult if workflow == "ReplaceEtcdReplica" else None,
     )

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way, cells, pack
+from tests.robustness.cells import TOGETHER, Cell, Effect, Fault, Row, Story, Way, cells, pack
 
 
 def row(place: int, way: Way = Way.FORWARD) -> Row:
     """Ten activities, the first five of which come before the removal; the odd ones run commands."""
     return Row(
         way=way,
-        activity=f"step_{place}",
+        activity=f"{way}_{place}",
         place=place,
         effect=Effect.CHANGE,
         has_exec=bool(place % 2),
         has_way_back=way is Way.FORWARD and place < 5,
         is_last=place == 9,
+        begin=f"{Way.FORWARD}_{TURNS[way]}" if way in TURNS else "",
+        turn=TURNS.get(way, 100),
     )
 
 
-ROWS = [row(place, way) for way in (Way.FORWARD, Way.BACK) for place in range(10)]
+TURNS = {Way.BACK: 5, Way.HELD: 7}
+ROWS = [row(place, way) for way in Way for place in range(10)]
 
 
 def test_every_cell_is_in_one_story() -> None:
@@ -29,9 +32,17 @@ def test_every_cell_is_in_one_story() -> None:
 
 def test_a_story_is_one_way_through_different_activities_in_their_order() -> None:
     for story in pack(cells(ROWS)):
-        places = [cell.row.place for cell in story.cells]
-        assert places == sorted(set(places)), story.name
-        assert {cell.row.way for cell in story.cells} == {story.way}
+        assert any(story.ways <= together for together in TOGETHER), story.name
+        assert len({cell.row.activity for cell in story.cells}) == len(story.cells), story.name
+        order = [(cell.row.begin != "", cell.row.place) for cell in story.cells]
+        assert order == sorted(order), story.name
+
+
+def test_a_story_that_turns_off_comes_by_what_is_before_its_turn() -> None:
+    for story in pack(cells(ROWS)):
+        turns = [TURNS[way] for way in story.ways if way in TURNS]
+        forward = [cell.row.place for cell in story.cells if cell.row.way is Way.FORWARD]
+        assert all(place < turn for place in forward for turn in turns), story.name
 
 
 def test_what_may_end_a_replacement_comes_last_in_its_story() -> None:
@@ -54,4 +65,4 @@ def test_nothing_is_dropped_without_an_exec_and_nothing_comes_after_the_last() -
 
 def test_a_story_is_named_by_its_cells() -> None:
     story = Story(Way.BACK, (Cell(row(1, Way.BACK), Fault.TWIN),))
-    assert story.name == "back/step_1 x twin"
+    assert story.name == "back/back_1 x twin"

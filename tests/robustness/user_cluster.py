@@ -33,6 +33,20 @@ def node_of(namespace: str, replica: str) -> str:
     return f"{namespace}.node" if replica == FAILED else SHARED_NODE
 
 
+def other_node_of(namespace: str) -> str:
+    """The node that the failed replica's volume can move to, once it is there."""
+    return f"{namespace}.other"
+
+
+async def let_node_die(client: KubeClient, namespace: str) -> None:
+    """Let the node of the failed replica be silent; there is another one to go to."""
+    await make_node(client, other_node_of(namespace), **{CLUSTER_NAME: namespace})
+    name = node_of(namespace, FAILED)
+    status = (await client.get("nodes", name))["status"]
+    silent = [c | {"status": "Unknown"} if c["type"] == "Ready" else c for c in status["conditions"]]
+    await client.patch("nodes", name, {"status": {"conditions": silent}}, subresource="status")
+
+
 async def make_node(client: KubeClient, name: str, **labels: str) -> None:
     """A Ready node."""
     await client.create("nodes", node_object(name, labels) | {"status": node_status("127.0.0.1")})
@@ -64,7 +78,8 @@ def stateful_set(pod_management: str) -> Json:
 
 async def _volume(client: KubeClient, namespace: str, replica: str) -> None:
     claim, name = claim_of(replica), f"{namespace}.{replica}"
-    host = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node_of(namespace, replica)]}
+    nodes = [node_of(namespace, replica), *([other_node_of(namespace)] if replica == FAILED else [])]
+    host = {"key": "kubernetes.io/hostname", "operator": "In", "values": nodes}
     volume = {
         "metadata": {"name": name},
         "spec": {

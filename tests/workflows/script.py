@@ -90,6 +90,7 @@ class Script:
         self.calls: list[str] = []
         self.orders: dict[str, dict[str, Any]] = {}
         self.errors: dict[str, ApplicationError] = {}
+        self.always: dict[str, ApplicationError] = {}
         self.waits: dict[str, asyncio.Event] = {}
         self.says: dict[str, str] = {}
         self.requests_cancellation_of: WorkflowHandle[Any, Any] | None = None
@@ -135,6 +136,8 @@ class Script:
             await self.requests_cancellation_of.cancel()
         if name in self.errors:
             raise self.errors.pop(name)
+        if name in self.always:
+            raise self.always[name]
         return self.answers.get(name, Done()).model_copy(update={"attempts": activity.info().attempt})
 
     async def _wait(self, name: str) -> None:

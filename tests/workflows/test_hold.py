@@ -10,7 +10,7 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowUpdateFailedError,
 )
-from temporalio.exceptions import CancelledError
+from temporalio.exceptions import ApplicationError, CancelledError
 
 from replace_etcd.models.orders import NodeTaken, Preflighted
 from replace_etcd.models.phase import Phase
@@ -165,6 +165,32 @@ async def test_a_run_that_was_reset_to_before_the_removal_looks_again(stage: Sta
     result = await handle.result()
     assert result.outcome is Outcome.REPLACED
     assert not {FLAG, POD, "remove_member", "clean_data_directory"} & set(stage.script.calls)
+
+
+async def test_a_utility_pod_that_somebody_deletes_is_made_once_more(stage: Stage) -> None:
+    """After a reset, or an eviction of it: nobody has to be asked."""
+    stage.script.fail("clean_data_directory", "UtilityPodGone")
+    begun = stage.script.block("clean_data_directory")
+    handle = await stage.start()
+    await asyncio.wait_for(begun.wait(), 30)
+    stage.script.answers["preflight"] = Preflighted(plan=resuming(Phase.CLEANING))
+    stage.script.release("clean_data_directory")
+    result = await handle.result()
+    assert result.outcome is Outcome.REPLACED
+    assert stage.script.calls.count("create_utility_pod") == 2
+    assert not {FLAG, POD, "note_hold"} & set(stage.script.calls)
+
+
+async def test_somebody_who_deletes_every_utility_pod_is_asked(stage: Stage) -> None:
+    gone = ApplicationError("the utility Pod is gone", type="UtilityPodGone", non_retryable=True)
+    stage.script.always["clean_data_directory"] = gone
+    stage.script.answers["preflight"] = Preflighted(plan=resuming(Phase.CLEANING))
+    guarding = stage.script.block("stand_guard")
+    handle = await stage.start()
+    await asyncio.wait_for(guarding.wait(), 30)
+    assert stage.script.calls.count("create_utility_pod") == 4
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    await stage.failure(handle)
 
 
 @pytest.mark.parametrize("step", [Phase.CLEANING, Phase.ADDING, Phase.RESTORING])
