@@ -106,12 +106,12 @@ class AuditStore:
             query = select(events.c.run_id).where(named).order_by(events.c.id.desc()).limit(1)
             return connection.execute(query).scalar()
 
-    def events_of(self, run_id: str) -> list[AuditEvent]:
+    def events_of(self, run_id: str) -> Sequence[AuditEvent]:
         """The events of one run, in their order."""
         with self._reads() as connection:
             return _events(connection, run_id)
 
-    def unfinished(self, before: datetime) -> list[ReplacementView]:
+    def unfinished(self, before: datetime) -> Sequence[ReplacementView]:
         """Runs of which no end was recorded and that were last heard of before that time."""
         ended = select(events.c.run_id).where(events.c.outcome.is_not(None))
         query = (
