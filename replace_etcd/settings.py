@@ -65,6 +65,7 @@ class Settings(BaseSettings):
 
     audit: str = Field(
         default_factory=_audit_file,
+        repr=False,  # it may hold a password
         description="the audit's database, as a SQLAlchemy URL (SQLite or PostgreSQL); empty: no audit is kept",
     )
 
