@@ -41,7 +41,9 @@ async def look_at_rights(looks: Looks) -> None:
     missing = await missing_rights(looks.tools, wanted)
     looks.findings.judge("permissions", not missing, evidence_of(missing, len(wanted)), GRANT)
     if missing := await missing_rights(looks.tools, rights_for_people(looks.namespace)):
-        looks.findings.warn("permissions, for people", evidence_of(missing, 1), "no Events are written without it")
+        looks.findings.warn(
+            "permissions, for people", evidence_of(missing, 1), "no Events are written without it"
+        )
 
 
 async def missing_rights(tools: Toolbox, wanted: list[Right]) -> list[str]:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Self
 
 from replace_etcd.audit.events import AuditEvent
 from replace_etcd.audit.store import AuditStore
+from replace_etcd.audit.views import ReplacementView
 from replace_etcd.settings import Settings
 
 
@@ -24,7 +26,14 @@ class AuditKeeper:
 
     async def append(self, events: Sequence[AuditEvent]) -> int:
         """Append what is not there yet; `AuditUnavailable` where the store cannot be used."""
+        return await asyncio.to_thread((await self._opened()).append, events)
+
+    async def unfinished(self, before: datetime) -> Sequence[ReplacementView]:
+        """Runs of which no end is recorded, last heard of before that time."""
+        return await asyncio.to_thread((await self._opened()).unfinished, before)
+
+    async def _opened(self) -> AuditStore:
         async with self._opening:
             if self._store is None:
                 self._store = await asyncio.to_thread(AuditStore.open, self._url)
-        return await asyncio.to_thread(self._store.append, events)
+            return self._store

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from replace_etcd.audit.events import AuditEvent
+from replace_etcd.audit.views import ReplacementView
 from replace_etcd.models.notice import Notice
 
 
@@ -21,6 +23,9 @@ class AuditLog(Protocol):
 
     async def append(self, events: Sequence[AuditEvent]) -> int:
         """Append what is not there yet; returns how many were new. An error where the store cannot be used."""
+
+    async def unfinished(self, before: datetime) -> Sequence[ReplacementView]:
+        """Runs of which no end is recorded, last heard of before that time."""
 
 
 class Messenger(Protocol):
