@@ -17,7 +17,14 @@ from replace_etcd.models.plan import Member
 GOOD = ("replaced", "planned")
 BAD = ("left_incomplete", "interrupted")
 SAID = (
-    *(EventKind.ASKED, EventKind.APPROVED, EventKind.DECLINED, EventKind.RESOLVED, EventKind.REJECTED),
+    *(
+        EventKind.ALERT,
+        EventKind.ASKED,
+        EventKind.APPROVED,
+        EventKind.DECLINED,
+        EventKind.RESOLVED,
+        EventKind.REJECTED,
+    ),
     *(EventKind.NODE_CONFIRMED_DOWN, EventKind.ABORTED, EventKind.STOP_REQUESTED, EventKind.INTERRUPTED),
 )
 
@@ -101,6 +108,8 @@ def _words(event: AuditEvent) -> str:
         return f"{data.get('reason') or 'asks'} ({', '.join(data.get('choices', []))})"
     if event.kind is EventKind.REJECTED:
         return f"{data.get('update')} was not taken: {data.get('why')}"
+    if event.kind is EventKind.ALERT:
+        return f"{data.get('source')}: {data.get('state')}"
     parts = (data.get("choice"), data.get("comment") or data.get("reason"))
     return ": ".join(part for part in parts if part)
 
