@@ -12,12 +12,14 @@ from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.audit_log import AuditActivities
 from activities.data_directory import DataDirectoryActivities
 from activities.dead_node import DeadNodeActivities
 from activities.doctor import DoctorActivities
 from activities.etcd_members import EtcdMemberActivities
 from activities.janitor import JanitorActivities
 from activities.node import NodeActivities
+from activities.notifications import NotificationActivities
 from activities.pod_disruption_budget import PodDisruptionBudgetActivities
 from activities.preflight import PreflightActivities
 from activities.replacement_record import RecordActivities
@@ -30,12 +32,15 @@ from activities.step import TemporalIdentity, Toolbox
 from activities.utility_pod import UtilityPodActivities
 from activities.verification import VerificationActivities
 from replace_etcd import kubernetes_cluster, logs, temporal
+from replace_etcd.audit.keeper import AuditKeeper
 from replace_etcd.errors import ReplacementError
 from replace_etcd.leaving import leave_with
+from replace_etcd.receivers import Receivers
 from replace_etcd.settings import Settings
 from workflows.doctor import DiagnoseWorker
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
 from workflows.restore_interrupted import RestoreInterruptedReplacement
+from workflows.telling import DeliverAudit
 
 STEPS = (
     PreflightActivities,
@@ -54,6 +59,8 @@ STEPS = (
     RunActivities,
     JanitorActivities,
     DoctorActivities,
+    AuditActivities,
+    NotificationActivities,
 )
 
 
@@ -68,7 +75,7 @@ def build(client: Client, tools: Toolbox) -> Worker:
     return Worker(
         client,
         task_queue=tools.settings.task_queue,
-        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DiagnoseWorker],
+        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DiagnoseWorker, DeliverAudit],
         activities=activities,
         workflow_failure_exception_types=[ValidationError],
         interceptors=[logs.StepLogs()],
@@ -89,7 +96,8 @@ async def run(settings: Settings) -> None:
     try:
         version = await cluster.version()
         runs = temporal.TemporalRuns(client, identity.cluster_id)
-        worker = build(client, Toolbox(cluster, settings, identity, runs))
+        audit, messenger = AuditKeeper.of(settings), Receivers.of(settings)
+        worker = build(client, Toolbox(cluster, settings, identity, runs, audit, messenger))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
+from activities.announcing import announce
 from activities.step import Toolbox, tell
 from replace_etcd.by_hand import instructions
 from replace_etcd.cluster import CONFIG_MAP, Object
@@ -204,6 +205,10 @@ class Attempt:
         await self._tools.cluster.replace(
             CONFIG_MAP, config_map | {"data": record_data(self._tools, written)}
         )
+        before = Record.from_data(config_map["data"])
+        held = written.phase is Phase.HELD  # why it holds is written after the phase
+        if written.reason != before.reason if held else written.phase is not before.phase:
+            announce(self._tools, written)
 
 
 class _NamespaceIsGone(Exception):

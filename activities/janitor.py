@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import ValidationError
 from temporalio import activity
 
+from activities.audit_log import complete_audit
 from activities.fencing import must_not_be_taken, record_data, wait_out
 from activities.pod_disruption_budget import PodDisruptionBudgetActivities, backup_of
 from activities.step import Toolbox, step
@@ -53,8 +54,10 @@ class JanitorActivities:
 
     @step
     async def find_interrupted_replacements(self, search: Search) -> RecordsFound:
-        """Read every record and ask Temporal about its run; read-only."""
+        """Read every record and ask Temporal about its run; changes nothing but the audit, in a sweep."""
         records = [await self._judge(found) for found in await self._records(search)]
+        if search.user_cluster is None:
+            await complete_audit(self._tools)
         return RecordsFound(records=records, note=f"{len(records)} records")
 
     @step

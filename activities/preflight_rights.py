@@ -40,6 +40,10 @@ async def look_at_rights(looks: Looks) -> None:
     wanted = rights(looks.tools.settings, looks.namespace, whole_node=looks.request.drain is DrainMode.NODE)
     missing = await missing_rights(looks.tools, wanted)
     looks.findings.judge("permissions", not missing, evidence_of(missing, len(wanted)), GRANT)
+    if missing := await missing_rights(looks.tools, rights_for_people(looks.namespace)):
+        looks.findings.warn(
+            "permissions, for people", evidence_of(missing, 1), "no Events are written without it"
+        )
 
 
 async def missing_rights(tools: Toolbox, wanted: list[Right]) -> list[str]:
@@ -74,6 +78,11 @@ def rights(settings: Settings, user_cluster: str, *, whole_node: bool) -> list[R
         *_cluster_wide(),
         *(_for_the_drain() if whole_node else ()),
     ]
+
+
+def rights_for_people(user_cluster: str) -> list[Right]:
+    """Events tell people how far it is; a replacement goes on without them."""
+    return [Right("create", "", "events", namespace=user_cluster)]
 
 
 def rights_for_any(settings: Settings) -> list[Right]:

@@ -4,12 +4,15 @@
 `close_replacement_record` by the fence.
 """
 
+from activities.announcing import announce
 from activities.fencing import Attempt, fenced, must_not_be_taken, new_record, record_data, wait_out
 from activities.step import Toolbox, step
 from replace_etcd.cluster import CONFIG_MAP, Object
 from replace_etcd.errors import Conflict, LockLost
 from replace_etcd.models.orders import ClosingOrder, Done, Order
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.record import Record
+from replace_etcd.models.result import Outcome
 
 
 class RecordActivities:
@@ -29,6 +32,7 @@ class RecordActivities:
             await self._tools.cluster.create(CONFIG_MAP, manifest, order.pins.user_cluster)
         except Conflict:
             return await self._find_or_take_over(order, manifest)
+        announce(self._tools, Record.from_data(manifest["data"]))
         return Done(note=f"ConfigMap {order.pins.user_cluster}/{self._tools.settings.record} created")
 
     @step
@@ -41,6 +45,7 @@ class RecordActivities:
             await self._tools.cluster.replace(
                 CONFIG_MAP, config_map | {"data": record_data(self._tools, closed)}
             )
+            announce(self._tools, closed, order.outcome)
         return Done(note=order.reason)
 
     @step
@@ -53,7 +58,7 @@ class RecordActivities:
         ):
             return Done(note="it was gone already")
         await attempt.begin()
-        config_map, _ = await self._read(order)
+        config_map, record = await self._read(order)
         metadata = config_map["metadata"]
         await self._tools.cluster.delete(
             CONFIG_MAP,
@@ -62,6 +67,8 @@ class RecordActivities:
             uid=metadata["uid"],
             version=metadata["resourceVersion"],
         )
+        undone = order.fence.phase is Phase.ROLLING_BACK
+        announce(self._tools, record, Outcome.ROLLED_BACK if undone else Outcome.REPLACED)
         return Done()
 
     async def _find_or_take_over(self, order: Order, manifest: Object) -> Done:

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from temporalio import activity
 
+from replace_etcd.audit.log import AuditLog, Messenger
 from replace_etcd.cluster import AdminCluster
 from replace_etcd.models.orders import Done
 from replace_etcd.runs import ReplacementRuns
@@ -38,6 +39,8 @@ class Toolbox:
     settings: Settings
     temporal: TemporalIdentity
     runs: ReplacementRuns
+    audit: AuditLog | None = None
+    messenger: Messenger | None = None
 
 
 def step(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:

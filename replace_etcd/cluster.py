@@ -51,6 +51,7 @@ VOLUME = Kind("v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 STATEFUL_SET = Kind("apps/v1", "statefulsets", "StatefulSet")
 DAEMON_SET = Kind("apps/v1", "daemonsets", "DaemonSet")
 PDB = Kind("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+EVENT = Kind("v1", "events", "Event")
 LEASE = Kind("coordination.k8s.io/v1", "leases", "Lease")
 USER_CLUSTER = Kind("onprem.cluster.gke.io/v1alpha1", "onpremuserclusters", "OnPremUserCluster")
 

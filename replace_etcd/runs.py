@@ -30,3 +30,6 @@ class ReplacementRuns(Protocol):
 
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
         """Whether one of our own runs is the newest of its id: a reset makes a new one; None where nobody can tell."""
+
+    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
+        """Whether one of our own runs was terminated, so that it told no end; False where nobody can tell."""

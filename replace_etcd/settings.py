@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -65,8 +65,22 @@ class Settings(BaseSettings):
 
     audit: str = Field(
         default_factory=_audit_file,
+        repr=False,  # it may hold a password
         description="the audit's database, as a SQLAlchemy URL (SQLite or PostgreSQL); empty: no audit is kept",
     )
+
+    notify_webhook_url: SecretStr | None = Field(
+        default=None, description="gets each notice as JSON (docs/audit.md)"
+    )
+    notify_webhook_secret: SecretStr | None = Field(default=None, description="signs what the webhook gets")
+    notify_slack_url: SecretStr | None = Field(
+        default=None, description="incoming webhook of Slack, or of a chat that reads its format"
+    )
+    notify_pagerduty_key: SecretStr | None = Field(
+        default=None, description="integration key of PagerDuty's Events API v2"
+    )
+    notify_pagerduty_url: str = "https://events.pagerduty.com/v2/enqueue"
+    notify_seconds: float = Field(default=10.0, gt=0, description="how long one receiver may take to answer")
 
     failure_probe_seconds: float = Field(
         default=10.0, ge=0, description="how long a member must be seen to fail"
@@ -76,6 +90,14 @@ class Settings(BaseSettings):
     max_concurrent_activities: int = Field(default=50, ge=1)
     graceful_shutdown_seconds: float = Field(default=20.0, ge=0)
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
+
+    @field_validator("notify_webhook_url", "notify_slack_url")
+    @classmethod
+    def _http(cls, value: SecretStr | None) -> SecretStr | None:
+        """The address itself is not shown: it may be a secret."""
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("is no http:// or https:// address")
+        return value
 
     @field_validator("namespaces", mode="before")
     @classmethod

@@ -37,6 +37,10 @@ from replace_etcd.runs import Chain
 SCHEDULE = "restore-interrupted-replacements"
 NO_CATCH_UP = timedelta(seconds=10)  # the least that the server takes
 ANSWER_WITHIN = timedelta(seconds=10)
+FROM_OUTSIDE = (
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT,
+)
 ENDED = (
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED,
     WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED,
@@ -185,6 +189,15 @@ class TemporalRuns:
         except RPCError:
             return None
         return described.run_id == run_id
+
+    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
+        """Whether a run of our own namespace was terminated, or timed out."""
+        try:
+            handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
+            described = await handle.describe(rpc_timeout=ANSWER_WITHIN)
+        except RPCError:
+            return False
+        return described.raw_description.workflow_execution_info.status in FROM_OUTSIDE
 
     async def _of_an_older_chain(self, record: Record) -> Chain:
         """Nothing of this id runs; but only Temporal's word on the run itself counts, not its absence."""

@@ -13,10 +13,13 @@ from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from workflows.chronicle import Chronicle
 from workflows.saga import Saga
 
 with workflow.unsafe.imports_passed_through():
     from activities.runs import RunActivities
+    from replace_etcd.audit.events import EventKind
+    from replace_etcd.models.notice import Asks
     from replace_etcd.models.phase import Phase
     from replace_etcd.models.plan import Backup, Member, Plan
     from replace_etcd.models.request import Approval, ReplacementRequest, Resolution, Word
@@ -56,7 +59,8 @@ class Conversation:
     """The state of one replacement, and everything that speaks of it."""
 
     def __init__(self) -> None:
-        self._saga = Saga(self._show)
+        self._chronicle = Chronicle()
+        self._saga = Saga(self._show, self._chronicle.step)
         self._request: ReplacementRequest  # set as soon as the input is accepted
         self._plan: Plan | None = None
         self._approval: Approval | None = None
@@ -76,26 +80,31 @@ class Conversation:
     async def approve(self, approval: Approval) -> None:
         """Let a replacement that waits for approval go on."""
         self._approval = approval
+        self._chronicle.heard(EventKind.APPROVED, approval)
 
     @workflow.update(name="decline")
     async def decline(self, approval: Approval) -> None:
         """Refuse a replacement that waits for approval."""
         self._declined = approval
+        self._chronicle.heard(EventKind.DECLINED, approval)
 
     @workflow.update(name="resolve")
     async def resolve(self, resolution: Resolution) -> None:
         """Say what is to become of a replacement that holds: look again and go on, or leave it as it is."""
         self._resolution = resolution
+        self._chronicle.heard(EventKind.RESOLVED, resolution)
 
     @workflow.update(name="confirm_node_down")
     async def confirm_node_down(self, word: Word) -> None:
         """Stand for it that the machine of the failed replica is off, so that its pod may be deleted by force."""
         self._node_down = word
+        self._chronicle.heard(EventKind.NODE_CONFIRMED_DOWN, word)
 
     @workflow.update(name="abort")
     async def abort(self, word: Word) -> None:
         """Stop: before the removal everything goes back, after it the replacement is finished."""
         self._aborted = word
+        self._chronicle.heard(EventKind.ABORTED, word)
         self._saga.request_stop()
 
     @approve.validator
@@ -158,6 +167,8 @@ class Conversation:
         before = self._saga.stops
         self._question = Question(waiting_for, choices, workflow.now() + limit, why)
         self._show()
+        asks = Asks.WAITING_FOR_APPROVAL if waiting_for == APPROVAL else Asks.HELD
+        self._chronicle.asks(asks, why, choices, self._question.deadline)
         try:
             await workflow.wait_condition(
                 lambda: heard() or self._saga.stops > before, timeout=limit, timeout_summary=waiting_for
@@ -180,7 +191,12 @@ class Conversation:
                 OUTCOME.value_unset(),  # the Web UI's start form copies those of the run before
             ]
         )
+        self._chronicle.begin(request)
         return request
+
+    def _hear_of_a_cancel(self) -> None:
+        self._chronicle.note(EventKind.STOP_REQUESTED, by="a cancel of the workflow")
+        self._saga.request_stop()
 
     async def _ask_for_approval(self, limit: timedelta) -> bool:
         return await self._ask(
@@ -212,7 +228,7 @@ class Conversation:
         workflow.upsert_search_attributes([OUTCOME.value_set(outcome.value)])
         pins = self._plan.pins if self._plan else None
         self._show()
-        return ReplacementResult(
+        result = ReplacementResult(
             outcome=outcome,
             user_cluster=self._request.user_cluster,
             replica=pins.replica if pins else self._request.failed_replica,
@@ -229,6 +245,8 @@ class Conversation:
             resumed_from=self._plan.resume.step if self._plan and self._plan.resume else None,
             plan=self._plan,
         )
+        self._chronicle.ends(result)
+        return result
 
     def _show(self) -> None:
         """Phase and page follow the saga."""

@@ -87,6 +87,13 @@ JANITOR = {
 }
 
 LOOKING = {"diagnose": Patience(seconds(30), seconds(60))}
+# Neither the audit nor a notice is ever in the way: they are tried beside the steps, and only briefly at the end.
+TELLING = {
+    "append_audit_events": Patience(seconds(10), seconds(20)),
+    "send_notification": Patience(seconds(30), seconds(3600)),
+}
+AT_THE_END = Patience(seconds(5), seconds(8))
+BY_A_RUN_OF_ITS_OWN = Patience(seconds(30), WHILE_IT_GOES_ON)
 
 
 def patience_of(name: str, limits: Limits, *, removed: bool) -> Patience:

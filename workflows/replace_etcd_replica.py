@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from workflows.endings import Endings
 from workflows.saga import StepFailed, Stopped
@@ -61,14 +62,23 @@ class ReplaceEtcdReplica(Endings):
         request = self._begin(submitted)
         # A cancel must reach the saga as a wish, not as an exception in the middle of a step: what it is
         # worth depends on the phase. So the work runs in a task of its own, and this one only listens.
-        work = asyncio.create_task(self._replace(request))
+        work = asyncio.create_task(self._replace_and_tell(request))
         while not work.done():
             try:
                 await workflow.wait([work])
             except asyncio.CancelledError:
-                self._saga.request_stop()
+                self._hear_of_a_cancel()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return work.result()
+
+    async def _replace_and_tell(self, request: ReplacementRequest) -> ReplacementResult:
+        try:
+            result = await self._replace(request)
+        except (ApplicationError, asyncio.CancelledError):
+            await self._chronicle.conclude()
+            raise
+        await self._chronicle.conclude()
+        return result
 
     async def _replace(self, request: ReplacementRequest) -> ReplacementResult:
         try:
@@ -140,6 +150,7 @@ class ReplaceEtcdReplica(Endings):
     def _bind(self, request: ReplacementRequest, plan: Plan, pins: Pins) -> Pins:
         heir_of = plan.resume.heir_of if plan.resume else []
         self._saga.bind(pins, request.limits, heir_of=heir_of)
+        self._chronicle.bind(pins)
         workflow.upsert_search_attributes([FAILED_REPLICA.value_set(pins.replica)])
         return pins
 
@@ -290,6 +301,7 @@ class ReplaceEtcdReplica(Endings):
         A removal that failed is past it too, unless it is certain that no command was ever sent.
         """
         saga = self._saga
+        self._chronicle.deliver()
         try:
             removed = await saga.cross(
                 Members.remove_member, Order, f"remove member {pins.member_id} ({pins.member_name})"

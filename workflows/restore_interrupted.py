@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 
-from workflows import options
+from workflows import chronicle, options, telling
 from workflows.saga import Activity, O, R, Saga, StepFailed
 
 with workflow.unsafe.imports_passed_through():
@@ -85,6 +85,9 @@ class RestoreInterruptedReplacement:
             self._label(found.records[0], request)
             self._records = [await self._restore(found.records[0], request)]
         self._show()
+        for record in self._records:
+            if record.outcome is Outcome.INTERRUPTED:
+                await telling.hand_over(*chronicle.of_interrupted(record))
         return RestoreResult(records=self._records)
 
     async def _see_to(self, found: Restored) -> Restored:

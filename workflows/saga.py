@@ -81,7 +81,9 @@ class StepFailed(Exception):
 class Saga:
     """Runs the steps of one replacement, and its compensations."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, changed: Callable[[], None], noted: Callable[[Step, Phase, Done | None], None] = lambda *_: None
+    ) -> None:
         self.steps: list[Step] = []
         self.left: list[str] = []
         self.restored: list[str] = []
@@ -91,6 +93,7 @@ class Saga:
         self.stops = 0
         self.past_the_point_of_no_return = False
         self._changed = changed
+        self._noted = noted
         self._compensations: dict[str, Callable[[], Awaitable[Done]]] = {}
         self._generation = 0
         self._running: workflow.ActivityHandle[Any] | None = None
@@ -249,22 +252,25 @@ class Saga:
             raise self._failed(name, summary, error) from error
         finally:
             self._running, self.current = None, None
-        self.steps.append(
-            Step(
-                name=name,
-                summary=summary,
-                started_at=result.started_at,
-                finished_at=result.finished_at,
-                attempts=result.attempts,
-                note=result.note,
-            )
+        done = Step(
+            name=name,
+            summary=summary,
+            started_at=result.started_at,
+            finished_at=result.finished_at,
+            attempts=result.attempts,
+            note=result.note,
         )
+        self._remember(done, result)
         if isinstance(result, Left):
             self.left += [words for words in result.left if words not in self.left]  # a hold may have said it
         if name in GIVES_BACK:
             self.restored.append(name)
         self._changed()
         return result
+
+    def _remember(self, step: Step, result: Done | None) -> None:
+        self.steps.append(step)
+        self._noted(step, self.phase, result)
 
     def _start(
         self, activity: Activity[O, R], order: O, summary: str, patience: options.Patience, retry: Any
@@ -285,16 +291,15 @@ class Saga:
         kind = (cause.type or "") if isinstance(cause, ApplicationError) else type(cause).__name__
         why = getattr(cause, "message", None) or str(cause or error)
         started = self.current_since or workflow.now()
-        self.steps.append(
-            Step(
-                name=name,
-                summary=summary,
-                started_at=started,
-                finished_at=workflow.now(),
-                attempts=0,
-                error=why,
-            )
+        failed = Step(
+            name=name,
+            summary=summary,
+            started_at=started,
+            finished_at=workflow.now(),
+            attempts=0,
+            error=why,
         )
+        self._remember(failed, None)
         self._changed()
         if isinstance(cause, CancelledError):
             return Stopped()

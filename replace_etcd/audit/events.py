@@ -44,9 +44,3 @@ class AuditEvent(Message):
     incident: str | None = None
     outcome: Outcome | None = None
     data: dict[str, Any] = {}
-
-
-class AuditBatch(Message):
-    """What a workflow hands over at once."""
-
-    events: list[AuditEvent]

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select
+from sqlalchemy import Connection, Engine, Row, RowMapping, Select, func, insert, select, tuple_
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from replace_etcd.audit import chain, idempotency
@@ -82,36 +82,47 @@ class AuditStore:
 
     def list(self, filters: Filters | None = None, *, limit: int = 50, cursor: str | None = None) -> Page:
         """A page of replacements, the newest first; `BadCursor` where the cursor is none of ours."""
-        wanted = _first_ids(filters or Filters())
-        runs = wanted.subquery()
-        query = select(runs.c.run_id, runs.c.first_id).order_by(runs.c.first_id.desc())
+        runs = _runs(filters or Filters()).subquery()
+        begun = tuple_(runs.c.began, runs.c.run_id)
+        query = select(runs.c.run_id, runs.c.began).order_by(runs.c.began.desc(), runs.c.run_id.desc())
         if cursor is not None:
-            query = query.where(runs.c.first_id < _position(cursor))
+            query = query.where(begun < tuple_(*_position(cursor)))
         limit = max(1, min(limit, LONGEST_PAGE))
         with self._reads() as connection:
             found = connection.execute(query.limit(limit + 1)).all()
             items = [_view(connection, row.run_id) for row in found[:limit]]
         more = len(found) > limit
-        return Page(items=items, next_cursor=_cursor(found[limit - 1].first_id) if more else None)
+        return Page(items=items, next_cursor=_cursor(found[limit - 1]) if more else None)
 
     def show(self, run_id: str) -> Story | None:
         """The full story of one run; None where there is none."""
         found = self.events_of(run_id)
         return story_of(found) if found else None
 
-    def find(self, name: str) -> str | None:
-        """The run that a person means: by its run id or the beginning of it, or the newest one of a workflow id."""
-        named = (events.c.run_id.startswith(name, autoescape=True)) | (events.c.workflow_id == name)
+    def find(self, *names: str) -> str | None:
+        """The run that a person means: a run id or the beginning of one, or the newest run of a workflow id."""
+        newest_first = select(events.c.run_id).order_by(events.c.id.desc())
         with self._reads() as connection:
-            query = select(events.c.run_id).where(named).order_by(events.c.id.desc()).limit(1)
-            return connection.execute(query).scalar()
+            for name in names:
+                newest = newest_first.where(events.c.workflow_id == name).limit(1)
+                if found := connection.execute(newest).scalar():
+                    return str(found)
+            beginning = newest_first.where(events.c.run_id.startswith(names[0], autoescape=True))
+            runs = set(connection.execute(beginning).scalars()) if names[0] else set()
+        return str(runs.pop()) if len(runs) == 1 else None
 
-    def events_of(self, run_id: str) -> list[AuditEvent]:
+    def rows(self, run_id: str) -> Sequence[chain.Row]:
+        """The events of one run as they are stored, with their hashes."""
+        with self._reads() as connection:
+            query = select(events).where(events.c.run_id == run_id).order_by(events.c.number)
+            return [chain.Row(**row._mapping) for row in connection.execute(query)]
+
+    def events_of(self, run_id: str) -> Sequence[AuditEvent]:
         """The events of one run, in their order."""
         with self._reads() as connection:
             return _events(connection, run_id)
 
-    def unfinished(self, before: datetime) -> list[ReplacementView]:
+    def unfinished(self, before: datetime) -> Sequence[ReplacementView]:
         """Runs of which no end was recorded and that were last heard of before that time."""
         ended = select(events.c.run_id).where(events.c.outcome.is_not(None))
         query = (
@@ -257,9 +268,9 @@ def _view(connection: Connection, run_id: str) -> ReplacementView:
     return view.model_copy(update={"steps": connection.execute(counted).scalar() or 0})
 
 
-def _first_ids(filters: Filters) -> Select[tuple[str, int]]:
-    """The runs that are asked for, each with the position of its first event."""
-    query = select(events.c.run_id, func.min(events.c.id).label("first_id")).group_by(events.c.run_id)
+def _runs(filters: Filters) -> Select[tuple[str, str]]:
+    """The runs that are asked for, each with the time of its first event."""
+    query = select(events.c.run_id, func.min(events.c.at).label("began")).group_by(events.c.run_id)
     for column in (events.c.user_cluster, events.c.replica, events.c.incident):
         if wanted := getattr(filters, column.name):
             query = query.having(func.max(column) == wanted)
@@ -286,19 +297,18 @@ def _text(moment: datetime) -> str:
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _cursor(position: int) -> str:
-    return base64.urlsafe_b64encode(f"v1:{position}".encode()).decode().rstrip("=")
+def _cursor(last: Row[Any]) -> str:
+    return base64.urlsafe_b64encode(f"v1|{last.began}|{last.run_id}".encode()).decode().rstrip("=")
 
 
-def _position(cursor: str) -> int:
+def _position(cursor: str) -> tuple[str, str]:
     try:
-        version, _, position = (
-            base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")
-        )
-        if version == "v1":
-            return int(position)
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        version, began, run_id = text.split("|", 2)
     except ValueError:
-        pass
-    raise BadCursor(
-        "this cursor is none that a page of ours has given: leave it out to begin with the newest"
-    )
+        version = began = run_id = ""
+    if version != "v1":
+        raise BadCursor(
+            "this cursor is none that a page of ours has given: leave it out to begin with the newest"
+        )
+    return began, run_id

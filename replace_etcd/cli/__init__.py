@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from replace_etcd.cli import answers, api, lab, looking, replacement
+from replace_etcd.cli import answers, api, audit, lab, looking, replacement
 from replace_etcd.cli.connection import asks_temporal
 from replace_etcd.cli.demo import demo
 from replace_etcd.leaving import leave_with
@@ -45,6 +45,7 @@ _add(
 )
 _add("Look", looking.watch, looking.status, looking.list_, looking.doctor)
 app.command(rich_help_panel=TRY)(demo)
+app.add_typer(audit.app, name="audit", rich_help_panel="Look")
 app.add_typer(lab.app, name="lab", rich_help_panel=TRY)
 app.add_typer(api.app, name="api", rich_help_panel="Serve")
 

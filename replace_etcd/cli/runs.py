@@ -17,8 +17,13 @@ from replace_etcd.settings import Settings
 
 def task_queue() -> str:
     """The task queue that the worker's settings name."""
+    return settings().task_queue
+
+
+def settings() -> Settings:
+    """The worker's settings, as the environment has them here."""
     try:
-        return Settings().task_queue
+        return Settings()
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise CliError(f"REPLACE_ETCD_{str(problem['loc'][0]).upper()}: {problem['msg']}") from None

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime
 
+from replace_etcd.audit.events import AuditEvent
 from replace_etcd.models import Message
+from replace_etcd.models.notice import Notice
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup, Member, Pins, Plan
 from replace_etcd.models.result import Outcome, Snapshot
@@ -163,3 +165,22 @@ class Preflighted(Done):
     """The result of the preflight."""
 
     plan: Plan
+
+
+class AuditOrder(Message):
+    """The input of appending to the audit."""
+
+    events: list[AuditEvent]
+
+
+class NoticeOrder(Message):
+    """The input of telling people."""
+
+    notice: Notice
+
+
+class Undelivered(Message):
+    """The input of `DeliverAudit`: what a run that has ended could not deliver itself."""
+
+    events: list[AuditEvent] = []
+    notices: list[Notice] = []

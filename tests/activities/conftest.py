@@ -47,12 +47,16 @@ class ScriptedRuns:
         self.states: dict[str, Chain] = {}
         self.cancelled: list[str] = []
         self.newest: dict[str, bool] = {}
+        self.terminated: set[str] = set()
 
     async def state_of(self, record: Record) -> Chain:
         return self.states.get(record.first_run_id, Chain.UNKNOWN)
 
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         self.cancelled.append(run_id)
+
+    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
+        return run_id in self.terminated
 
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
         return self.newest.get(run_id)

@@ -34,6 +34,9 @@ class NoRuns:
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         raise AssertionError("nothing is cancelled by looking")
 
+    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
+        return False
+
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
         return None
 

@@ -135,5 +135,8 @@ class _NoRuns:
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         raise AssertionError("nothing is cancelled here")
 
+    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
+        return False
+
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
         return None

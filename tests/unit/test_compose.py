@@ -82,6 +82,11 @@ def test_networks_and_volumes_are_declared(name: str) -> None:
 def test_only_the_two_one_shots_and_the_server_reach_the_database() -> None:
     near = {name for name, service in SERVICES.items() if "database" in service.get("networks", [])}
     assert near == {"postgresql", "temporal-schema", "temporal"}
+    audited = {name for name, service in SERVICES.items() if "audit" in service.get("networks", [])}
+    assert audited == {"postgresql", "audit-database", "audit-schema", "worker"}
+    assert "replace_etcd_worker" in SERVICES["worker"]["environment"]["REPLACE_ETCD_AUDIT"], (
+        "it owns no table"
+    )
 
 
 def test_no_password_is_written_down_without_a_way_to_set_it() -> None:
@@ -110,7 +115,7 @@ def test_the_image_gets_everything_that_the_worker_imports_and_nothing_else() ->
     assert {"worker.py", "workflows", "activities", "replace_etcd"} <= set(copied)
 
 
-@pytest.mark.parametrize("script", ["create-schema.sh", "create-namespace.sh"])
+@pytest.mark.parametrize("script", ["create-schema.sh", "create-namespace.sh", "create-audit.sh"])
 def test_the_scripts_are_for_the_shell_of_the_images(script: str) -> None:
     subprocess.run(["sh", "-n", ROOT / "deploy" / "compose" / script], check=True)
 

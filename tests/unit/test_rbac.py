@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from activities.preflight_rights import Right, rights
+from activities.preflight_rights import Right, rights, rights_for_people
 from replace_etcd.settings import Settings
 from tests.rbac import BINDINGS, manifests, rights_of, roles
 from tests.unit.test_contract import README, rows, section
@@ -21,11 +21,15 @@ PLACES = {
 }
 
 
+def all_rights(*, whole_node: bool) -> list[Right]:
+    return [*rights(SETTINGS, USER_CLUSTER, whole_node=whole_node), *rights_for_people(USER_CLUSTER)]
+
+
 @pytest.mark.parametrize("whole_node", [True, False])
 def test_what_is_granted_is_what_is_asked_for(whole_node: bool) -> None:
     granted = [right for role in roles(whole_node=whole_node) for right in rights_of(role)]
     assert len(granted) == len(set(granted)), "a right is granted twice"
-    assert set(granted) == set(rights(SETTINGS, USER_CLUSTER, whole_node=whole_node))
+    assert set(granted) == set(all_rights(whole_node=whole_node))
 
 
 def test_without_a_drain_of_nodes_there_is_no_right_on_pods_elsewhere() -> None:
@@ -57,7 +61,7 @@ def test_the_readme_tells_them() -> None:
             resource = plural or resource
             named = (name or "").replace("USER_CLUSTER", USER_CLUSTER)
             told |= {(PLACES[where], resource, named, verb) for verb in re.split(r", | and ", several)}
-    assert told == {_told(right) for right in rights(SETTINGS, USER_CLUSTER, whole_node=True)}
+    assert told == {_told(right) for right in all_rights(whole_node=True)}
 
 
 def _told(right: Right) -> tuple[str | None, str, str, str]:

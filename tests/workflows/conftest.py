@@ -22,6 +22,7 @@ from tests.binaries import beside_python
 from tests.workflows.script import Script
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
 from workflows.restore_interrupted import RestoreInterruptedReplacement
+from workflows.telling import DeliverAudit
 
 
 class Stage:
@@ -89,7 +90,7 @@ async def a_stage(script: Script) -> AsyncIterator[Stage]:
         async with Worker(
             environment.client,
             task_queue=queue,
-            workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement],
+            workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DeliverAudit],
             activities=[script.play],
             max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         ):

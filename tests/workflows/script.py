@@ -14,19 +14,24 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from replace_etcd.audit.events import AuditEvent
+from replace_etcd.models.notice import Notice
 from replace_etcd.models.orders import (
+    AuditOrder,
     BackedUp,
     Done,
     MemberAdded,
     MemberRemoved,
     MembersSeen,
     NodeTaken,
+    NoticeOrder,
     Preflighted,
     RemovalSettled,
     SnapshotTaken,
     UtilityPodReady,
 )
 from replace_etcd.models.plan import Backup, Check, FlagPlace, Member, Pins, Plan, Survivor, Verdict
+from workflows import options
 
 PINS = Pins(
     user_cluster="user-cluster-1",
@@ -87,7 +92,11 @@ class Script:
     """What each activity answers, and what was asked of it."""
 
     def __init__(self) -> None:
-        self.calls: list[str] = []
+        self.calls: list[str] = []  # steps only: what is told of them comes beside them
+        self.events: list[AuditEvent] = []
+        self.deliveries: list[int] = []
+        self.notices: list[Notice] = []
+        self.out_of_reach: set[str] = set()
         self.orders: dict[str, dict[str, Any]] = {}
         self.errors: dict[str, ApplicationError] = {}
         self.always: dict[str, ApplicationError] = {}
@@ -127,8 +136,11 @@ class Script:
     async def play(self, arguments: Sequence[RawValue]) -> Any:
         """Every activity."""
         name = activity.info().activity_type
+        order = activity.payload_converter().from_payload(arguments[0].payload, dict)
+        if name in options.TELLING:
+            return self._hear(name, order)
         self.calls.append(name)
-        self.orders[name] = activity.payload_converter().from_payload(arguments[0].payload, dict)
+        self.orders[name] = order
         if name in self.waits:
             self.begun[name].set()
             await self._wait(name)
@@ -139,6 +151,19 @@ class Script:
         if name in self.always:
             raise self.always[name]
         return self.answers.get(name, Done()).model_copy(update={"attempts": activity.info().attempt})
+
+    def _hear(self, name: str, order: dict[str, Any]) -> Done:
+        """As the store and the receivers do: a repeat is known as one."""
+        if name in self.out_of_reach:
+            raise ApplicationError(f"{name}: nobody answers")
+        if name == "send_notification":
+            self.notices.append(NoticeOrder.model_validate(order).notice)
+            return Done()
+        known = {(event.run_id, event.key) for event in self.events}
+        told = AuditOrder.model_validate(order).events
+        self.deliveries.append(len(told))
+        self.events += [event for event in told if (event.run_id, event.key) not in known]
+        return Done()
 
     async def _wait(self, name: str) -> None:
         """Wait as a real activity does: a cancel reaches it with a heartbeat."""

@@ -119,6 +119,7 @@ def _worker(directory: Path, address: str, kubeconfig: Path) -> Component:
         "TEMPORAL_CONFIG_FILE": os.devnull,
         "KUBECONFIG": str(kubeconfig),
         "REPLACE_ETCD_LOG_FORMAT": "json",
+        "REPLACE_ETCD_AUDIT": f"sqlite:///{directory / 'audit.db'}",  # what is played is not for the real one
         "TMPDIR": str(directory),  # the Kubernetes client keeps its keys in temporary files
     }
     command += [f"{name}={value}" for name, value in own.items()]

@@ -1,0 +1,71 @@
+"""The audit: events are appended beside the steps of a replacement, never in their way.
+
+Idempotent by run and key of each event. A store that cannot be used is an error that is tried again; the workflow
+keeps what was not delivered.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from temporalio import activity
+
+from activities.step import Toolbox, step
+from replace_etcd.audit.events import AuditEvent, EventKind
+from replace_etcd.audit.log import AuditLog
+from replace_etcd.audit.views import ReplacementView
+from replace_etcd.models.orders import AuditOrder, Done
+from replace_etcd.models.result import Outcome
+
+# A run that was ended tells it within seconds, if it can, and so does the one that puts back what it left.
+QUIET_FOR = timedelta(seconds=60)
+ANSWER_WITHIN = 5.0
+
+
+class AuditActivities:
+    """Steps that act on the audit's store."""
+
+    def __init__(self, tools: Toolbox) -> None:
+        self._tools = tools
+
+    @step
+    async def append_audit_events(self, order: AuditOrder) -> Done:
+        """Append what is not there yet."""
+        if self._tools.audit is None:
+            return Done(note="no audit is kept: REPLACE_ETCD_AUDIT is empty")
+        appended = await self._tools.audit.append(order.events)
+        return Done(note=f"{appended} of {len(order.events)} events were new")
+
+
+async def complete_audit(tools: Toolbox) -> None:
+    """Record the end of runs that were ended from outside before they held a record, which nobody else would tell of.
+
+    Never in the way of the janitor: what goes wrong here is tried again by its next sweep.
+    """
+    if tools.audit is None:
+        return
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await _complete(tools, tools.audit)
+    except Exception as error:
+        activity.logger.warning(f"the audit could not be completed: {error}")
+
+
+async def _complete(tools: Toolbox, audit: AuditLog) -> None:
+    for view in await audit.unfinished(datetime.now(UTC) - QUIET_FOR):
+        if await tools.runs.was_ended_from_outside(view.workflow_id, view.run_id):
+            await audit.append([_interrupted(view)])
+
+
+def _interrupted(view: ReplacementView) -> AuditEvent:
+    return AuditEvent(
+        run_id=view.run_id,
+        workflow_id=view.workflow_id,
+        key="interrupted",
+        kind=EventKind.INTERRUPTED,
+        at=datetime.now(UTC),
+        user_cluster=view.user_cluster,
+        replica=view.replica,
+        incident=view.incident,
+        outcome=Outcome.INTERRUPTED,
+        data={"reason": "ended from outside; nothing of it was left to put back", "by": "the janitor"},
+    )
