@@ -58,6 +58,9 @@ def _docker_compose() -> bool:
 
 
 NEEDS = {
+    "chromium": Need(
+        lambda: shutil.which("chromium") is not None, "no Chromium for the Web UI: apt install chromium"
+    ),
     "kubernetes": Need(_real_control_plane, "no real control plane: set KUBEBUILDER_ASSETS"),
     "kubectl": Need(_kubectl, "no kubectl: set KUBEBUILDER_ASSETS to a folder that holds it"),
     "etcd-3.5": Need(_etcd("3.5"), "no newer etcd 3.5: set ETCD_ASSETS"),

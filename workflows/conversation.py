@@ -160,7 +160,9 @@ class Conversation:
         self._show()
         try:
             await workflow.wait_condition(
-                lambda: heard() or self._saga.stops > before, timeout=limit, timeout_summary=waiting_for
+                lambda: heard() or self._saga.stops > before,
+                timeout=limit,
+                timeout_summary=f"waits for: {' or '.join(choices)}",
             )
         except TimeoutError:
             return False
