@@ -7,7 +7,7 @@ ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
 JOBS ?= 4
 
-.PHONY: setup demo test test-full test-real explore test-faults test-faults-quick lint lock clean
+.PHONY: setup demo test test-full test-real explore test-faults test-faults-quick screenshots lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -51,6 +51,10 @@ test-faults: setup
 # The same cells against the model of etcd, many to a replacement.
 test-faults-quick: setup
 	$(BIN)/python -m tests.robustness.quick $(ARGS)
+
+# The README's pictures of the Web UI, by the system's Chromium.
+screenshots: setup
+	$(BIN)/python -m tests.ui.screenshots
 
 lint: setup
 	$(BIN)/ruff check .

@@ -59,6 +59,7 @@ def temporal_command(choice: str, workflow_id: str) -> str:
     """What to type into a shell that has only the Temporal CLI."""
     answer = ANSWERS[choice]
     return (
-        f"temporal workflow update execute --workflow-id {workflow_id}"
-        f" --name {answer.update} --input '{json.dumps(answer.argument)}'"
+        f"temporal workflow update execute \\\n"
+        f"  --workflow-id {workflow_id} \\\n"
+        f"  --name {answer.update} --input '{json.dumps(answer.argument)}'"
     )

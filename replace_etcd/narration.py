@@ -46,15 +46,15 @@ def _question(workflow_id: str, progress: Progress) -> list[str]:
 
 
 def _checklist(progress: Progress) -> list[str]:
+    """The Web UI draws no boxes for `[x]`, so the signs are characters."""
     lines = ["#### Steps", ""]
     for step in progress.steps:
         tries = f" ({step.attempts} attempts)" if step.attempts > 1 else ""
-        note = step.error or step.note
-        lines.append(
-            f"- [{' ' if step.error else 'x'}] {step.summary or step.name}{f': {note}' if note else ''}{tries}"
-        )
+        said = step.error or step.note
+        note = f": {said}" if said and said != step.summary else ""
+        lines.append(f"- {'✘' if step.error else '✔'} {step.summary or step.name}{note}{tries}")
     if progress.current:
-        lines.append(f"- [ ] *{progress.current.replace('_', ' ')}* …")
+        lines.append(f"- … **{progress.current.replace('_', ' ')}**")
     return [*lines, ""]
 
 
@@ -94,10 +94,10 @@ def restored_details(records: list[Restored], steps: list[Step], current: str | 
         lines.append(f"| {one.user_cluster} | {one.replica} | {one.phase.value} | {verdict} | {one.reason} |")
     lines += [
         "",
-        *(f"- [{' ' if step.error else 'x'}] {step.summary} {step.error}".rstrip() for step in steps),
+        *(f"- {'✘' if step.error else '✔'} {step.summary} {step.error}".rstrip() for step in steps),
     ]
     if current:
-        lines.append(f"- [ ] *{current.replace('_', ' ')}* …")
+        lines.append(f"- … **{current.replace('_', ' ')}**")
     return "\n".join(lines)
 
 

@@ -63,6 +63,9 @@ def _docker_compose() -> bool:
 
 
 NEEDS = {
+    "chromium": Need(
+        lambda: shutil.which("chromium") is not None, "no Chromium for the Web UI: apt install chromium"
+    ),
     "kubernetes": Need(_real_control_plane, _no_control_plane()),
     "kubectl": Need(_kubectl, "no kubectl, or not all of the control plane, in KUBEBUILDER_ASSETS"),
     "etcd-3.4": Need(

@@ -171,7 +171,9 @@ class Conversation:
         self._chronicle.asks(asks, why, choices, self._question.deadline)
         try:
             await workflow.wait_condition(
-                lambda: heard() or self._saga.stops > before, timeout=limit, timeout_summary=waiting_for
+                lambda: heard() or self._saga.stops > before,
+                timeout=limit,
+                timeout_summary=f"waits for: {' or '.join(choices)}",
             )
         except TimeoutError:
             return False

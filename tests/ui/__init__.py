@@ -1,0 +1,1 @@
+"""Temporal's Web UI as people see it."""
