@@ -8,6 +8,7 @@ ARGS ?=
 JOBS ?= 4
 
 .PHONY: setup demo test test-full test-real explore test-faults test-faults-quick screenshots lint lock clean
+.PHONY: bench bench-replacement bench-fleet bench-history bench-startup bench-report
 
 setup: $(VENV)/.ready
 
@@ -55,6 +56,30 @@ test-faults-quick: setup
 # The README's pictures of the Web UI, by the system's Chromium.
 screenshots: setup
 	$(BIN)/python -m tests.ui.screenshots
+
+# Measured on a quiet machine (docs/benchmarks.md); `make bench RUNS=3` takes about twelve minutes, with a smaller fleet.
+RUNS ?= 10
+DATABASE ?= 0
+FLEET ?= 1 10 100 $(if $(filter 1 2 3 4,$(RUNS)),,500)
+BENCH := $(BIN)/python -m benchmarks
+
+bench: bench-startup bench-history bench-replacement bench-fleet bench-report
+
+bench-replacement: setup
+	$(BENCH) replacement --runs $(RUNS) --database-size $(DATABASE) \
+	  --name replacement$(if $(filter-out 0,$(DATABASE)),-$(DATABASE)) $(ARGS)
+
+bench-fleet: setup
+	$(BENCH) fleet --sizes $(FLEET)
+
+bench-history: setup
+	$(BENCH) history
+
+bench-startup: setup
+	$(BENCH) startup --runs $(RUNS)
+
+bench-report: setup
+	$(BENCH) report
 
 lint: setup
 	$(BIN)/ruff check .

@@ -37,6 +37,7 @@ from replace_etcd.errors import ReplacementError
 from replace_etcd.leaving import leave_with
 from replace_etcd.receivers import Receivers
 from replace_etcd.settings import Settings
+from replace_etcd.token_bucket import TokenBucket
 from workflows.doctor import DiagnoseWorker
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
 from workflows.restore_interrupted import RestoreInterruptedReplacement
@@ -92,7 +93,8 @@ async def run(settings: Settings) -> None:
     client = await temporal.connect()
     await temporal.register_search_attributes(client)
     identity = TemporalIdentity(await temporal.cluster_id(client), client.namespace)
-    cluster = await kubernetes_cluster.connect(os.environ.get("KUBECONFIG"), settings.context)
+    limit = TokenBucket(settings.api_qps, settings.api_burst)
+    cluster = await kubernetes_cluster.connect(os.environ.get("KUBECONFIG"), settings.context, limit)
     try:
         version = await cluster.version()
         runs = temporal.TemporalRuns(client, identity.cluster_id)

@@ -4,9 +4,13 @@ A cordon has holders, an annotation each, so that two replacements on one node d
 somebody else had cordoned is refused: the new member could not start on it (docs/contract.md, Fencing, 5).
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
+
+from temporalio import activity
 
 from activities.drain import Drain
 from activities.fencing import Attempt, fenced
@@ -16,13 +20,14 @@ from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
 from replace_etcd.errors import ClusterError, Moved, NotYet
-from replace_etcd.models.orders import Done, DrainOrder, NodeTaken, Order
+from replace_etcd.models.orders import Done, DrainOrder, EvictionOrder, NodeTaken, Order
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Pins
 
 HOLDER_PREFIX = "replace-etcd/cordon."
 EXCLUSIVE = "replace-etcd/exclusive"  # the user cluster whose replacement has the node for itself
 EVICTED_SECONDS = 45.0
+SEEN_SECONDS = 10.0
 WATCH_SECONDS = 60.0
 
 
@@ -95,15 +100,32 @@ class NodeActivities:
         return await self._change(order, uncordon, leaves=True)
 
     @step
-    async def evict_failed_pod(self, order: Order) -> Done:
+    async def watch_failed_member(self, order: Order) -> Done:
+        """Probe the failed member again and again, while the budget still stands; read-only.
+
+        `Recovered` where it answers, `Moved` where a survivor fails.
+        """
+        await self._survivors.must_still_fail(order.pins, seconds=self._tools.settings.failure_probe_seconds)
+        return Done(note=f"{order.pins.member_name} did not answer")
+
+    @step
+    async def evict_failed_pod(self, order: EvictionOrder) -> Done:
         """Evict the failed pod by its uid, after it was seen to fail once more; done when the eviction is accepted.
 
         `Recovered` where the member answers again, `Moved` where anything else is not as in the plan any more.
         """
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
-            await self._survivors.must_still_fail(pins, seconds=self._tools.settings.failure_probe_seconds)
-            await must_hold_still(self._tools, self._survivors, pins, moment=Moment.EVICTION)
+            if seen_just_now(order.seen_to_fail_at, datetime.now(UTC), activity.info().attempt):
+                await asyncio.gather(  # the budget is away
+                    self._survivors.must_still_fail(pins, seconds=0, probe=1),
+                    must_hold_still(self._tools, self._survivors, pins, moment=Moment.EVICTION),
+                )
+            else:
+                await self._survivors.must_still_fail(
+                    pins, seconds=self._tools.settings.failure_probe_seconds
+                )
+                await must_hold_still(self._tools, self._survivors, pins, moment=Moment.EVICTION)
             await attempt.hold()
             try:
                 eviction = await self._tools.cluster.evict(
@@ -201,6 +223,14 @@ class NodeActivities:
         async with fenced(self._tools, order) as attempt:
             await guarded_patch(self._tools, attempt, NODE, pins.node, None, change=decide)
         return Done(note=note)
+
+
+def seen_just_now(seen: datetime | None, now: datetime, attempt: int) -> bool:
+    """Whether the step before has watched the member fail so lately that one more probe renews the verdict.
+
+    Not for a retry, nor after a pause (no worker, a busy one): then it is watched anew, for the whole time.
+    """
+    return seen is not None and attempt == 1 and abs((now - seen).total_seconds()) < SEEN_SECONDS
 
 
 def cordon_holders(node: Object) -> dict[str, str]:

@@ -132,10 +132,11 @@ def _actions(request: ReplacementRequest, pins: Pins) -> list[str]:
     whole = request.drain is DrainMode.NODE
     strategy = pins.update_strategy.get("type", "")
     actions = [
-        f"back up PodDisruptionBudget {namespace}/{pins.pdb}" + ("" if kept else ", then delete it"),
+        f"back up PodDisruptionBudget {namespace}/{pins.pdb}",
         f"StatefulSet {namespace}: {pins.flag.original} -> {pins.flag.existing}, updateStrategy OnDelete, one patch",
         f"cordon node {pins.node}",
         f"create the utility Pod on {pins.node}, with {pins.claim}",
+        f"see {pins.replica} fail still, then delete PodDisruptionBudget {pins.pdb}" if not kept else "",
         f"evict pod {pins.replica} ({pins.pod_uid})",
         "a PodDisruptionBudget with maxUnavailable: 0 until the new member is verified",
         f"drain the rest of {pins.node}" if whole else "",

@@ -76,9 +76,13 @@ async def look_at_etcd(looks: Looks) -> None:
     if not _one_failed(looks):
         return
     if not looks.is_removed:
-        await _unanswered(looks, survivors)
         look_at_starts(looks)
-    await _survivors_bear_it(looks, survivors)
+    parts = [_survivors_bear_it(looks, survivors)]
+    if not looks.is_removed:  # a dead endpoint costs the whole time of its probe: the rest is asked meanwhile
+        parts.append(_unanswered(looks, survivors))
+    for failure in await asyncio.gather(*parts, return_exceptions=True):
+        if isinstance(failure, BaseException):
+            raise failure
 
 
 async def _once_they_can_answer(

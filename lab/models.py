@@ -53,6 +53,8 @@ class TrafficReport(Model):
     acknowledged: int
     failed: int
     unknown: int
+    not_acknowledged_by: dict[str, int] = {}
+    """Failed and unknown ones by the member that was asked: a dead one refuses each third write."""
     longest_gap_seconds: float
     longest_gap_at: str
     seconds: float

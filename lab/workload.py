@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ class Ledger:
     acknowledged: set[str] = field(default_factory=set)
     failed: int = 0
     unknown: int = 0
+    not_acknowledged_by: Counter[str] = field(default_factory=Counter)
     revision: int = 0
     longest_gap: float = 0.0
     longest_gap_at: float = 0.0
@@ -97,6 +99,7 @@ class Workload:
             acknowledged=len(ledger.acknowledged),
             failed=ledger.failed,
             unknown=ledger.unknown,
+            not_acknowledged_by=dict(ledger.not_acknowledged_by),
             longest_gap_seconds=round(ledger.longest_gap, 3),
             longest_gap_at=(datetime.datetime.now(datetime.UTC) - ago).isoformat(timespec="milliseconds"),
             seconds=round(now - ledger.started, 3),
@@ -116,10 +119,13 @@ class Workload:
             revision = await self._gateway.put(member, key, key, timeout=TIMEOUT)
         except NotSent:
             self.ledger.failed += 1
-        except (Unreachable, Refused, asyncio.CancelledError) as error:
+            self.ledger.not_acknowledged_by[member] += 1
+        except asyncio.CancelledError:
             self.ledger.unknown += 1
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            raise
+        except (Unreachable, Refused):
+            self.ledger.unknown += 1
+            self.ledger.not_acknowledged_by[member] += 1
         else:
             self.ledger.acknowledge(key, revision, self._clock())
 

@@ -41,8 +41,9 @@ from replace_etcd.kubernetes_answers import (
     unknown_identity,
     why_not,
 )
+from replace_etcd.token_bucket import TokenBucket
 
-__all__ = ["ConfigException", "KubernetesCluster", "connect"]
+__all__ = ["ConfigException", "Configuration", "KubernetesCluster", "connect"]
 
 REQUEST_SECONDS = 15.0
 HANDSHAKE_SECONDS = 10.0
@@ -50,17 +51,19 @@ WEBSOCKET_HEARTBEAT_SECONDS = 5.0
 WATCH_SECONDS = 60
 STDOUT, STDERR, STATUS = 1, 2, 3
 OURS = {"fieldManager": FIELD_MANAGER}
+RATE_LIMIT = "rate limit has no turn for it in time (REPLACE_ETCD_API_QPS, REPLACE_ETCD_API_BURST)"
 
 
 class KubernetesCluster:
     """The admin cluster behind one API server."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, limit: TokenBucket | None = None) -> None:
         self._certificate: str | None = configuration.cert_file
         self._client = ApiClient(configuration)
         for_execs = copy.copy(configuration)
         for_execs.client_session_kwargs = {"middlewares": (_sent_once,)}
         self._websockets = WsApiClient(for_execs, heartbeat=WEBSOCKET_HEARTBEAT_SECONDS)
+        self._limit = limit or TokenBucket(0, 1)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -234,6 +237,7 @@ class KubernetesCluster:
         """The answer; one that the server was too busy for is asked for again, in the same limit, when it says so."""
         end = asyncio.get_running_loop().time() + REQUEST_SECONDS
         while True:
+            await self._turn(f"{method} {path}", end - asyncio.get_running_loop().time())
             left = end - asyncio.get_running_loop().time()
             async with _answers(f"{method} {path}"):
                 response = await self._send(method, path, query, body, aiohttp.ClientTimeout(total=left))
@@ -245,6 +249,11 @@ class KubernetesCluster:
         if response.status >= 400:
             raise self._error(response.status, text)
         return json.loads(text)
+
+    async def _turn(self, request: str, within: float) -> None:
+        """Wait for the rate limit's turn, which is part of the request's own time: nothing is sent too late."""
+        if await self._limit.take(within) is None:
+            raise ClusterError(0, "RateLimit", f"{request}: not sent, the client-side {RATE_LIMIT}")
 
     def _error(self, status: int, text: bytes) -> ClusterError:
         return cluster_error(status, text, unknown_identity(self._certificate) if status == 401 else "")
@@ -281,6 +290,7 @@ class KubernetesCluster:
             "resourceVersion": answer["metadata"]["resourceVersion"],
             "timeoutSeconds": str(WATCH_SECONDS),
         }
+        await self._turn(f"WATCH {kind.path(namespace, name)}", REQUEST_SECONDS)
         async with _answers(f"WATCH {kind.path(namespace, name)}"):
             limit = aiohttp.ClientTimeout(
                 total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + REQUEST_SECONDS
@@ -315,10 +325,13 @@ class KubernetesCluster:
 
     @asynccontextmanager
     async def _websocket(self, path: str, seconds: float) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        waited = await self._limit.take(seconds)
+        if waited is None:
+            raise NotStarted(f"exec was not sent: the client-side {RATE_LIMIT}")
         parameters = await self._websockets.param_serialize("GET", path, auth_settings=["BearerToken"])
         answer = await self._websockets.call_api(*parameters, _preload_content=False)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds - waited):
                 socket = await answer.response
         except aiohttp.WSServerHandshakeError as error:
             if error.status in (400, 401, 403, 404):
@@ -371,16 +384,18 @@ def _delete_options(preconditions: dict[str, str], grace: int | None) -> Object:
     return options
 
 
-async def connect(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
+async def connect(
+    kubeconfig: str | None, context: str | None, limit: TokenBucket | None = None
+) -> KubernetesCluster:
     """Connect by a kubeconfig and context, or with the service account where there is none."""
     configuration = Configuration()
     if kubeconfig:
         await kubernetes_config.load_kube_config(kubeconfig, context, client_configuration=configuration)
-        return KubernetesCluster(configuration)
+        return KubernetesCluster(configuration, limit)
     try:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
     except ConfigException as error:
         raise ConfigException(
             f"no admin cluster is named: set KUBECONFIG, or run in a pod ({error})"
         ) from error
-    return KubernetesCluster(configuration)
+    return KubernetesCluster(configuration, limit)

@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     )
     eviction_grace_seconds: int = Field(default=3, ge=1)
     command_timeout_seconds: int = Field(default=8, ge=1)
+    api_qps: float = Field(
+        default=100.0,
+        ge=0,
+        description="requests a second to the API server, of the whole worker; 0: no limit",
+    )
+    api_burst: int = Field(default=200, ge=1, description="how many of them at once, after a pause")
     max_concurrent_activities: int = Field(default=50, ge=1)
     graceful_shutdown_seconds: float = Field(default=20.0, ge=0)
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")

@@ -45,6 +45,7 @@ FORWARD = {
     "join_existing_on_delete": Patience(seconds(90), seconds(240)),
     "cordon_node": Patience(seconds(60), seconds(180)),
     "create_utility_pod": Patience(seconds(150), seconds(400)),
+    "watch_failed_member": Patience(seconds(120), seconds(400)),
     "evict_failed_pod": Patience(seconds(120), seconds(400)),
     "protect_survivors": Patience(seconds(60), seconds(180)),
     "wait_until_failed_pod_is_gone": Patience(seconds(90), seconds(400)),

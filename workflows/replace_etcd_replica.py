@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.verification import VerificationActivities as Verification
     from replace_etcd.models.orders import (
         DrainOrder,
+        EvictionOrder,
         NewMemberOrder,
         Order,
         PdbOrder,
@@ -226,14 +227,10 @@ class ReplaceEtcdReplica(Endings):
         return await self._look_again(request) if taken.waited else pins
 
     async def _make_room(self, request: ReplacementRequest, pins: Pins) -> UtilityPodReady:
-        """Steps 1 to 4 and 6 of the runbook, each with its way back."""
-        saga, backup = self._saga, self._backup
+        """Steps 2 to 4 and 6 of the runbook, each with its way back."""
+        saga = self._saga
         if pins.is_removed:  # nobody may evict a survivor now: the strict budget comes first
             await self._protect()
-        elif request.pod_disruption_budget is PdbMode.DELETE:
-            await saga.step(
-                Budget.delete_pod_disruption_budget, PdbOrder, f"delete {pins.pdb}", backup=backup
-            )
 
         saga.undo_with(
             Template.restore_flag_and_strategy, Order, f"{pins.flag.original} and update strategy back"
@@ -247,9 +244,7 @@ class ReplaceEtcdReplica(Endings):
 
         if not pins.claim_is_exclusive:
             utility = await self._mount(pins)
-        await saga.step(
-            Node.evict_failed_pod, Order, f"evict {pins.replica} from {pins.node}, once seen to fail still"
-        )
+        await self._evict(request, pins)
         await self._protect()
         if pins.claim_is_exclusive:  # ReadWriteOncePod: one pod at a time
             utility = await self._mount(pins)
@@ -257,6 +252,22 @@ class ReplaceEtcdReplica(Endings):
             await self._drain(request, pins, utility)
         await saga.step(Node.wait_until_failed_pod_is_gone, Order, f"wait until {pins.replica} has ended")
         return utility
+
+    async def _evict(self, request: ReplacementRequest, pins: Pins) -> None:
+        """Step 2 of the runbook, and the beginning of step 4: the budget is away no longer than the eviction takes."""
+        saga, seen_at = self._saga, None
+        if request.pod_disruption_budget is PdbMode.DELETE and not pins.is_removed:
+            seen = await saga.step(Node.watch_failed_member, Order, f"see {pins.replica} fail still")
+            seen_at = seen.finished_at
+            await saga.step(
+                Budget.delete_pod_disruption_budget, PdbOrder, f"delete {pins.pdb}", backup=self._backup
+            )
+        await saga.step(
+            Node.evict_failed_pod,
+            EvictionOrder,
+            f"evict {pins.replica} from {pins.node}, once seen to fail still",
+            seen_to_fail_at=seen_at,
+        )
 
     async def _mount(self, pins: Pins) -> UtilityPodReady:
         """Step 6 of the runbook, early: a wrong image, Secret or volume is found while there is a way back."""

@@ -41,6 +41,7 @@ GIVES_BACK = {*ROLL_BACK_ORDER, "restore_initial_cluster_state", "restore_update
 INTERRUPTIBLE = {
     "preflight",
     "create_utility_pod",
+    "watch_failed_member",
     "evict_failed_pod",
     "wait_until_failed_pod_is_gone",
     "drain_node",

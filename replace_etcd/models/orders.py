@@ -40,6 +40,12 @@ class PdbOrder(Order):
     backup: Backup
 
 
+class EvictionOrder(Order):
+    """The input of the failed pod's eviction; until when the step right before has seen the member fail, if it has."""
+
+    seen_to_fail_at: datetime | None = None
+
+
 class SnapshotOrder(Order):
     """The input of the snapshot; `required` where one that cannot be kept stops the run."""
 

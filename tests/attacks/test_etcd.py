@@ -121,7 +121,7 @@ async def test_a_member_that_recovers_before_its_eviction_is_let_live(tmp_path: 
 
         await scene.destroy(fault="hang")
         handle = await scene.start()
-        await scene.reach(handle, "evict_failed_pod")
+        await scene.reach(handle, "watch_failed_member")
         await scene.lab.signal_member(FAILED, "cont")
         result = await scene.result(handle)
         assert result.outcome is Outcome.ROLLED_BACK, result.reason
@@ -231,7 +231,7 @@ async def test_a_second_member_that_dies_before_the_removal_stops_it(tmp_path: P
         await scene.destroy()
         before = await scene.world()
         handle = await scene.start()
-        await scene.reach(handle, "evict_failed_pod")
+        await scene.reach(handle, "watch_failed_member")
         await scene.lab.signal_member(FOLLOWER, "stop")
         await scene.tries_again(handle)
         pod = await scene.cluster.get(POD, FAILED, NAMESPACE)

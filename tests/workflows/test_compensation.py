@@ -24,11 +24,11 @@ UNDONE_AFTER = {
     "claim_replacement_record": [RECORD],
     "take_node": [UNCORDON, RECORD],
     "back_up_pod_disruption_budget": [UNCORDON, RECORD],
-    "delete_pod_disruption_budget": [BUDGET, UNCORDON, RECORD],
     "join_existing_on_delete": [BUDGET, FLAG, POD, UNCORDON, RECORD],
     "cordon_node": [BUDGET, FLAG, POD, UNCORDON, RECORD],
 }
-INTERRUPTED = ("take_node", "create_utility_pod", "evict_failed_pod", "drain_node", "take_snapshot")
+INTERRUPTED = ("take_node", "create_utility_pod", "watch_failed_member", "evict_failed_pod")
+INTERRUPTED += ("drain_node", "take_snapshot")
 
 
 def undone_after(step: str) -> list[str]:

@@ -132,7 +132,8 @@ async def test_a_run_that_lost_the_record_does_not_hold(stage: Stage) -> None:
             [
                 *MAKE_ROOM[1:4],
                 "protect_survivors",
-                *MAKE_ROOM[5:9],
+                *MAKE_ROOM[4:7],
+                "evict_failed_pod",
                 "protect_survivors",
                 "wait_until_failed_pod_is_gone",
                 *JOIN[1:],

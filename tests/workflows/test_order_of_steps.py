@@ -1,5 +1,7 @@
 """The choreography when all goes well: the contract's order, and what the options change in it."""
 
+from datetime import datetime
+
 from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.result import Outcome
 from tests.workflows.conftest import Stage
@@ -10,10 +12,11 @@ MAKE_ROOM = [
     "claim_replacement_record",
     "take_node",
     "back_up_pod_disruption_budget",
-    "delete_pod_disruption_budget",
     "join_existing_on_delete",
     "cordon_node",
     "create_utility_pod",
+    "watch_failed_member",
+    "delete_pod_disruption_budget",
     "evict_failed_pod",
     "protect_survivors",
     "drain_node",
@@ -59,8 +62,18 @@ async def test_the_steps_come_in_the_order_of_the_contract(stage: Stage) -> None
 async def test_a_budget_that_is_kept_is_not_deleted(stage: Stage) -> None:
     await stage.run(pod_disruption_budget="keep")
     expected = MAKE_ROOM + JOIN + RESTORE
+    expected.remove("watch_failed_member")  # it is watched in the eviction's own step then
     expected.remove("delete_pod_disruption_budget")
     assert stage.script.calls == expected
+
+
+async def test_the_eviction_knows_until_when_the_member_was_seen_to_fail(stage: Stage) -> None:
+    result = await stage.run()
+    (seen,) = (step.finished_at for step in result.steps if step.name == "watch_failed_member")
+    told = stage.script.orders["evict_failed_pod"]["seen_to_fail_at"]
+    assert datetime.fromisoformat(told) == seen
+    await stage.run(pod_disruption_budget="keep")
+    assert stage.script.orders["evict_failed_pod"]["seen_to_fail_at"] is None
 
 
 async def test_draining_the_replica_moves_no_other_pod(stage: Stage) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from aiohttp.web import Request
 
 from lab.control_plane.simulated.clock import now
 from lab.control_plane.simulated.identity import Caller
@@ -21,18 +24,21 @@ class AuditLog:
     def __init__(self, path: Path | None) -> None:
         self._file = None if path is None else path.open("a", buffering=1)
 
-    def record(self, caller: Caller, target: Target, body: bytes, code: int) -> None:
+    def record(
+        self, request: Request, body: bytes, caller: Caller, target: Target, *, began: datetime, code: int
+    ) -> None:
         """Write one line for a request, however it ended."""
         if self._file is None:
             return
         reads = target.verb in READ_ONLY
-        moment = now().isoformat().replace("+00:00", "Z")
         entry: Json = {
             "kind": "Event",
             "apiVersion": "audit.k8s.io/v1",
             "level": "Metadata" if reads else "Request",
             "stage": "ResponseComplete",
             "verb": target.verb,
+            "requestURI": request.path_qs,
+            "userAgent": request.headers.get("User-Agent", ""),
             "user": {"username": caller.user, "groups": list(caller.groups)},
             "objectRef": {
                 "resource": target.resource.plural,
@@ -42,11 +48,16 @@ class AuditLog:
                 "subresource": target.subresource,
             },
             "responseStatus": {"code": code},
-            "stageTimestamp": moment,
+            "requestReceivedTimestamp": _moment(began),
+            "stageTimestamp": _moment(now()),
         }
         if not reads:
             entry["requestObject"] = _readable(body)
         self._file.write(json.dumps(entry) + "\n")
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _readable(body: bytes) -> Any:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from lab.control_plane.simulated import discovery, operations
 from lab.control_plane.simulated.audit import AuditLog
+from lab.control_plane.simulated.clock import now
 from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.errors import StatusError, no_such_path
 from lab.control_plane.simulated.identity import Caller, authenticate, authorize, impersonated, may_read_path
@@ -64,7 +65,7 @@ class ApiServer:
         ):
             return self._discovery(caller, path)
         target = parse_target(request, self._cluster.catalogue)
-        body = await request.read()
+        began, body = now(), await request.read()
         code = 500
         try:
             authorize(self._cluster, caller, target)
@@ -74,7 +75,7 @@ class ApiServer:
             code = error.code
             raise
         finally:
-            self._audit.record(caller, target, body, code)
+            self._audit.record(request, body, caller, target, began=began, code=code)
         return response
 
     def _discovery(self, caller: Caller, path: str) -> web.Response:
