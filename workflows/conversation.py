@@ -188,8 +188,8 @@ class Conversation:
             [
                 USER_CLUSTER.value_set(request.user_cluster),
                 FAILED_REPLICA.value_set(request.failed_replica or ""),
-                INCIDENT.value_set(request.incident or ""),
-                REQUESTED_BY.value_set(request.requested_by or ""),
+                INCIDENT.value_set(_keyword(request.incident)),
+                REQUESTED_BY.value_set(_keyword(request.requested_by)),
                 OUTCOME.value_unset(),  # the Web UI's start form copies those of the run before
             ]
         )
@@ -255,6 +255,11 @@ class Conversation:
         workflow.upsert_search_attributes([PHASE.value_set(self._saga.phase.value)])
         page = details(workflow.info().workflow_id, self._request, self._plan, self.progress())
         workflow.set_current_details(page)
+
+
+def _keyword(text: str | None) -> str:
+    """Its beginning: Temporal ends a run that sets a value of more than 2 KiB of JSON, up to 12 bytes a character."""
+    return (text or "")[:160]
 
 
 def _accepted(submitted: Any) -> ReplacementRequest:
