@@ -58,7 +58,7 @@ FOR_A_WHILE = {
 ONCE = {Fault.FAILS: answers(500), Fault.LOST: lose_the_answer}
 INTERRUPTION = Cell(Row(Way.FORWARD, "cordon_node", 6, Effect.CHANGE, has_exec=False), Fault.JANITOR)
 """A moment at which there is something to put back."""
-JANITORS = 5
+JANITORS = 8
 REJOIN = {"limits": {"rejoin": "PT3S"}}
 
 

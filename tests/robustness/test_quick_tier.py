@@ -15,6 +15,7 @@ from tests.robustness.cells import Cell
 from tests.robustness.matrix import CLEAN
 
 Played = tuple[list[Cell], dict[Cell, str]]
+pytestmark = pytest.mark.timeout(1500)  # the first of them plays all cells
 
 
 @pytest.fixture(scope="module")

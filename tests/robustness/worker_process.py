@@ -14,7 +14,7 @@ from typing import Any
 
 from kubernetes.aio.client import Configuration
 from temporalio import activity
-from temporalio.worker import UnsandboxedWorkflowRunner
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import worker
 from activities import fencing, step, survivors
@@ -66,7 +66,8 @@ def hurry() -> None:
     survivors.EXEC_MARGIN_SECONDS /= HURRY
     step.HEARTBEAT_SECONDS = 1.0
     options.HEARTBEAT /= 2
-    worker.Worker = partial(worker.Worker, workflow_runner=UnsandboxedWorkflowRunner())  # type: ignore[misc]
+    unsandboxed = partial(Worker, workflow_runner=UnsandboxedWorkflowRunner())
+    worker.Worker = unsandboxed  # type: ignore[attr-defined, assignment]
 
 
 def main(proxy: str, *, in_a_hurry: bool) -> int:
