@@ -24,7 +24,7 @@ from tests.needs import NEEDS
 ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
 BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
-    *("attacks/", "explorer/test_actors"),
+    *("attacks/", "explorer/test_actors", "robustness/test_quick_tier"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
     *("e2e/test_api_server", "e2e/test_audit"),
 )

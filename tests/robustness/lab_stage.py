@@ -124,10 +124,9 @@ class LabStage:
         """What the cell before has left is finished first; then the failed member fails, unless it does still."""
         del pod_management, alarm, dead
         self.proxy.rules.clear()
-        if await self._client.find("configmaps", user_cluster.RECORD, NAMESPACE) is not None:
-            handle = await start(self, "ReplaceEtcdReplica", "replace-etcd", NAMESPACE, STEADY)
-            with suppress(WorkflowFailureError):
-                await handle.result()
+        async with asyncio.timeout(WITHIN):
+            while await self._client.find("configmaps", user_cluster.RECORD, NAMESPACE) is not None:
+                await self._finish()
         status = await self._lab.status()
         if all(member.healthy for member in status.members):
             await self._lab.start_traffic()
@@ -135,6 +134,12 @@ class LabStage:
         async with asyncio.timeout(WITHIN):
             await user_cluster.until_counted(self._client, NAMESPACE, healthy=2)
         return LabPatient(self._lab, self._client, self.proxy)
+
+    async def _finish(self) -> None:
+        """It may be refused at first: a member that was cut off needs a moment to come back."""
+        handle = await start(self, "ReplaceEtcdReplica", "replace-etcd", NAMESPACE, STEADY)
+        with suppress(WorkflowFailureError):
+            await handle.result()
 
     def give_back(self, patient: Patient, pod_management: str) -> None:
         """There is but one."""

@@ -92,7 +92,7 @@ async def test_without_a_rule_everything_passes(proxy: Proxy, world: World) -> N
 async def test_an_answer_is_given_in_the_api_servers_place(
     proxy: Proxy, world: World, status: int, error: type[ClusterError]
 ) -> None:
-    met = rule(proxy, world, answers(status, retry_after=1))
+    met = rule(proxy, world, answers(status))
     async with through(proxy) as cluster:
         with pytest.raises(error) as caught:
             await cluster.create(CONFIG_MAP, config_map(world), world.namespace)
@@ -100,6 +100,14 @@ async def test_an_answer_is_given_in_the_api_servers_place(
         assert not await created(world)
         await cluster.create(CONFIG_MAP, config_map(world), world.namespace)
     assert met.met == 1
+
+
+async def test_a_busy_server_says_when_to_ask_again(proxy: Proxy, world: World) -> None:
+    met = rule(proxy, world, answers(429, retry_after=1))
+    async with through(proxy) as cluster:
+        await cluster.create(CONFIG_MAP, config_map(world), world.namespace)
+    assert met.met == 1
+    assert await created(world)
 
 
 async def test_a_reset_leaves_nothing(proxy: Proxy, world: World) -> None:
