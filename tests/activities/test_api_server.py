@@ -75,7 +75,8 @@ async def too_busy_for(client: KubeClient, name: str, user: str) -> AsyncIterato
     }
     schema = {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 2, "rules": [rule]}
     await client.create(levels, {"metadata": {"name": name}, "spec": limited})
-    await client.create(schemas, {"metadata": {"name": name}, "spec": schema})
+    made = await client.create(schemas, {"metadata": {"name": name}, "spec": schema})
+    await _until_classified(client, user, made["metadata"]["uid"])
     sitting = asyncio.create_task(_sit(client, user))
     try:
         yield
@@ -83,6 +84,17 @@ async def too_busy_for(client: KubeClient, name: str, user: str) -> AsyncIterato
         sitting.cancel()
         await client.delete(schemas, name)
         await client.delete(levels, name)
+
+
+async def _until_classified(client: KubeClient, user: str, schema: str) -> None:
+    """Until the server puts the user's requests where the new rules say; it tells in each answer where it did."""
+    async with asyncio.timeout(30):
+        while True:
+            url, headers = f"{client.server}/api/v1/namespaces/default/pods", {"Impersonate-User": user}
+            async with client.session.get(url, headers=headers) as answer:
+                if answer.headers.get("X-Kubernetes-PF-FlowSchema-UID") == schema:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def _sit(client: KubeClient, user: str) -> None:
