@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import json
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Engine, Row, RowMapping, Select, func, insert, select, tuple_
+from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, tuple_
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from replace_etcd.audit import chain, idempotency
@@ -92,7 +93,8 @@ class AuditStore:
             found = connection.execute(query.limit(limit + 1)).all()
             items = [_view(connection, row.run_id) for row in found[:limit]]
         more = len(found) > limit
-        return Page(items=items, next_cursor=_cursor(found[limit - 1]) if more else None)
+        last = found[limit - 1] if more else None
+        return Page(items=items, next_cursor=_cursor(last.began, last.run_id) if last else None)
 
     def show(self, run_id: str) -> Story | None:
         """The full story of one run; None where there is none."""
@@ -117,7 +119,7 @@ class AuditStore:
             query = select(events).where(events.c.run_id == run_id).order_by(events.c.number)
             return [chain.Row(**row._mapping) for row in connection.execute(query)]
 
-    def events_of(self, run_id: str) -> Sequence[AuditEvent]:
+    def events_of(self, run_id: str) -> builtins.list[AuditEvent]:
         """The events of one run, in their order."""
         with self._reads() as connection:
             return _events(connection, run_id)
@@ -297,8 +299,8 @@ def _text(moment: datetime) -> str:
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _cursor(last: Row[Any]) -> str:
-    return base64.urlsafe_b64encode(f"v1|{last.began}|{last.run_id}".encode()).decode().rstrip("=")
+def _cursor(began: str, run_id: str) -> str:
+    return base64.urlsafe_b64encode(f"v1|{began}|{run_id}".encode()).decode().rstrip("=")
 
 
 def _position(cursor: str) -> tuple[str, str]:

@@ -81,7 +81,7 @@ def view_of(events: Sequence[AuditEvent]) -> ReplacementView:
     started = _last(events, EventKind.STARTED)
     approved = _last(events, EventKind.APPROVED)
     end = _last(events, *ENDS)
-    request = started.data.get("request", {}) if started else {}
+    request = _request(events)
     return ReplacementView(
         run_id=first.run_id,
         workflow_id=first.workflow_id,
@@ -109,7 +109,7 @@ def story_of(events: Sequence[AuditEvent]) -> Story:
     steps = [StepView.model_validate(event.data) for event in events if event.kind is EventKind.STEP]
     return Story(
         replacement=view_of(events),
-        request=started.data.get("request", {}) if started else {},
+        request=_request(events),
         versions=started.data.get("versions", {}) if started else {},
         plan=_plan(planned),
         steps=sorted(steps, key=lambda step: step.started_at),
@@ -118,6 +118,13 @@ def story_of(events: Sequence[AuditEvent]) -> Story:
         members_after=_members_after(steps, end),
         events=list(events),
     )
+
+
+def _request(events: Sequence[AuditEvent]) -> dict[str, Any]:
+    """As the run has read it; before a worker has begun, as the API has sent it."""
+    asked = _last(events, EventKind.STARTED) or _last(events, EventKind.REQUESTED)
+    request: dict[str, Any] = asked.data.get("request", {}) if asked else {}
+    return request
 
 
 def _plan(planned: AuditEvent | None) -> Plan | None:

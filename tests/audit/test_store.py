@@ -45,6 +45,12 @@ def test_a_replacement_is_a_view_of_its_events(store: AuditStore) -> None:
     assert [(step.name, step.attempts) for step in story.steps] == [("preflight", 1), ("drain_node", 3)]
 
 
+def test_one_that_no_worker_has_begun_shows_who_asked_for_it(store: AuditStore) -> None:
+    run = Run()
+    store.append([run.event(EventKind.REQUESTED, by="pager", request={"requested_by": "pager"})])
+    assert store.list().items[0].requested_by == "pager"
+
+
 def test_the_last_word_on_an_outcome_counts(store: AuditStore) -> None:
     run = Run()
     store.append(run.whole(Outcome.LEFT_INCOMPLETE))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -39,7 +40,7 @@ def audit(url: str, monkeypatch: pytest.MonkeyPatch) -> Audit:
 
 
 def test_the_outcomes_that_can_be_asked_for_are_those_there_are() -> None:
-    assert OutcomeName.__args__ == tuple(outcome.value for outcome in Outcome)
+    assert get_args(OutcomeName) == tuple(outcome.value for outcome in Outcome)
 
 
 def test_list_shows_all_but_plans_and_takes_filters(audit: Audit) -> None:

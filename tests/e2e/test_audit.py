@@ -63,7 +63,7 @@ async def test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to
         assert "everything is back" in story.replacement.reason
         assert "restore_pod_disruption_budget" in {step.name for step in story.steps if step.by}
 
-        budget = BLOCKING["metadata"]["name"]
+        budget = "blocks-the-drain"
         found = await scene.cluster.get(PDB, budget, "user-cluster-2")
         assert found is not None
         await scene.cluster.delete(PDB, budget, "user-cluster-2", uid=found["metadata"]["uid"])
