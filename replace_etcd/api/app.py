@@ -9,12 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from replace_etcd import __version__
 from replace_etcd.api import pages, probes, replacement_routes, webhook_routes
 from replace_etcd.api.gate import Gate
 from replace_etcd.api.problems import Problem, ProblemBody
 from replace_etcd.api.services import Services
 
-VERSION = "0.1.0"
 DESCRIPTION = """Starts, watches and answers replacements of failed etcd members, and takes alerts as reasons to look.
 
 Every answer that is no success is a problem (RFC 9457, `application/problem+json`). A request shows its token as
@@ -25,7 +25,7 @@ def build(services: Services) -> FastAPI:
     """The application; the pages of FastAPI's own are left out, since they load scripts from elsewhere."""
     app = FastAPI(
         title="replace-etcd",
-        version=VERSION,
+        version=__version__,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Path, Query, Response
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from replace_etcd import replacements
 from replace_etcd.api import answering, reading, starting
@@ -32,6 +32,7 @@ Id = Annotated[
         examples=["019abc2e-8b1f-7c52-9d6e-2f4a6c0d9e11", "user-cluster-1"],
     ),
 ]
+Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -68,9 +69,7 @@ class Listing(Input):
     until: Moment | None = Field(default=None, description="started before this time")
     plans: bool = Field(default=False, description="plans (dry runs) too")
     limit: int = Field(default=50, ge=1, le=500)
-    cursor: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9_-]{1,27}$", description="next_cursor of the page before"
-    )
+    cursor: Cursor | None = Field(default=None, description="next_cursor of the page before")
 
 
 class Begun(Message):

@@ -309,7 +309,7 @@ def _position(cursor: str) -> tuple[str, str]:
         version, began, run_id = text.split("|", 2)
     except ValueError:
         version = began = run_id = ""
-    if version != "v1":
+    if version != "v1" or not (began + run_id).isprintable():  # PostgreSQL takes no NUL
         raise BadCursor(
             "this cursor is none that a page of ours has given: leave it out to begin with the newest"
         )

@@ -78,7 +78,7 @@ class Story(Message):
 def view_of(events: Sequence[AuditEvent]) -> ReplacementView:
     """The view of one run; steps need not be among the events."""
     first = events[0]
-    started = _last(events, EventKind.STARTED)
+    started = _last(events, EventKind.STARTED) or _last(events, EventKind.REQUESTED)
     approved = _last(events, EventKind.APPROVED)
     end = _last(events, *ENDS)
     request = _request(events)

@@ -29,7 +29,7 @@ from tests.api.conftest import Api, working
 from tests.workflows.script import Script
 
 FULL = "REPLACE_ETCD_TEST_FULL" in os.environ
-SECONDS = 90.0 if FULL else 12.0
+SECONDS = 90.0 if FULL else 8.0
 EXAMPLES = 300 if FULL else 12
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]

@@ -32,6 +32,7 @@ def is_problem(answer: httpx.Response, status: int, kind: str) -> bool:
         ("POST", "/v1/replacements", {"user_cluster": "a", "failed_replcia": "b-1"}, 422, "invalid-input"),
         ("POST", "/v1/replacements", {"user_cluster": "a", "incident": "\x00"}, 422, "invalid-input"),
         ("GET", "/v1/replacements?cursor=YWJj", None, 422, "bad-cursor"),
+        ("GET", "/v1/replacements?cursor=djF8AHwA", None, 422, "bad-cursor"),  # v1|NUL|NUL
         ("GET", "/v1/replacements?userCluster=a", None, 422, "invalid-input"),
         ("GET", "/v1/replacements?since=0001-01-01T00:00:00%2B14:00", None, 422, "invalid-input"),
     ],

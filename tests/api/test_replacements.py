@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
+from contextlib import nullcontext
 from datetime import timedelta
 
+import httpx
 import pytest
 from temporalio.client import Client
 
+from replace_etcd.api import pages
 from replace_etcd.audit.store import AuditStore
 from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.request import ReplacementRequest
 from tests.api.conftest import Api, Apis, standing, working
+from tests.audit import postgres
 from tests.workflows.script import REFUSING, Script
 
 
@@ -115,19 +121,23 @@ class TestARepeat:
         other_body = await api.post("/v1/replacements", body | {"reason": "another"}, **headers)
         assert (other_body.status_code, other_body.json()["type"]) == (422, "urn:replace-etcd:key-reused")
 
+    @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
     async def test_from_two_processes_at_once(
-        self, client: Client, apis: Apis, script: Script, user_cluster: str
+        self, client: Client, apis: Apis, script: Script, user_cluster: str, kind: str
     ) -> None:
         body = {"user_cluster": user_cluster, "incident": "INC-8", "dry_run": True}
-        async with working(client, script):
-            answers = await asyncio.gather(
-                *(
-                    api.post("/v1/replacements", body, name)
-                    for api in (apis.one(), apis.one())
-                    for name in ("ann", "bob", "ann", "bob")
+        with postgres.running() if kind == "postgresql" else nullcontext(apis.audit) as audit:
+            one, other = apis.one(audit=audit), apis.one(audit=audit)
+            async with working(client, script):
+                answers = await asyncio.gather(
+                    *(
+                        api.post("/v1/replacements", body, name)
+                        for api in (one, other)
+                        for name in ("ann", "bob", "ann", "bob")
+                    )
                 )
-            )
-            await standing(apis.one(), answers[0].json()["id"], running=False)
+                await standing(one, answers[0].json()["id"], running=False)
+            await asyncio.gather(one.services.ledger.close(), other.services.ledger.close())
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [202]
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert await runs_of(client, user_cluster) == 1
@@ -294,3 +304,26 @@ class TestTheList:
         assert (await api.get("/v1/replacements?plans=true&until=2020-01-01")).json()["items"] == []
         story = (await api.get(f"/v1/replacements/{ids[0]}/audit")).json()
         assert story["replacement"]["requested_by"] == story["events"][0]["data"]["by"] == "ann"
+
+    async def test_a_browser_sees_the_list_and_each_story(
+        self, client: Client, api: Api, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pages, "ON_A_PAGE", 1)
+        async with working(client, script):
+            for name in ("<script>", "second"):
+                body = {"user_cluster": "seen-in-a-browser", "incident": name, "dry_run": True}
+                run_id = (await api.post("/v1/replacements", body)).json()["id"]
+                await standing(api, run_id, running=False)
+        password = httpx.BasicAuth("", api.secrets["reader"])
+        first = await api.get("/replacements?plans=true", None, auth=password)
+        assert (first.status_code, run_id in first.text) == (200, True)
+        link = re.search(r'href="(/replacements\?[^"]+)"', first.text)
+        assert link is not None
+        second = await api.get(html.unescape(link[1]), None, auth=password)
+        assert "&lt;script&gt;" in second.text
+        assert "<script" not in second.text
+        assert run_id not in second.text
+        story = await api.get(f"/replacements/{run_id}", None, auth=password)
+        assert (story.status_code, "seen-in-a-browser" in story.text) == (200, True)
+        assert "<script" not in story.text
+        assert story.headers["content-type"].startswith("text/html")

@@ -83,7 +83,8 @@ def test_only_the_two_one_shots_and_the_server_reach_the_database() -> None:
     near = {name for name, service in SERVICES.items() if "database" in service.get("networks", [])}
     assert near == {"postgresql", "temporal-schema", "temporal"}
     audited = {name for name, service in SERVICES.items() if "audit" in service.get("networks", [])}
-    assert audited == {"postgresql", "audit-database", "audit-schema", "worker"}
+    assert audited == {"postgresql", "audit-database", "audit-schema", "worker", "api"}
+    assert "replace_etcd_api" in SERVICES["api"]["environment"]["REPLACE_ETCD_AUDIT"], "nor does this one"
     assert "replace_etcd_worker" in SERVICES["worker"]["environment"]["REPLACE_ETCD_AUDIT"], (
         "it owns no table"
     )
