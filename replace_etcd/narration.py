@@ -1,5 +1,7 @@
 """Words for people: the page of the workflow in the Web UI, and sentences for errors; pure."""
 
+import re
+
 from pydantic import BaseModel, ValidationError
 
 from replace_etcd.answers import ANSWERS, command, temporal_command
@@ -26,11 +28,16 @@ def details(workflow_id: str, request: ReplacementRequest, plan: Plan | None, pr
     if progress.waiting_for:
         lines += _question(workflow_id, progress)
     elif progress.reason:
-        lines += [progress.reason, ""]
+        lines += [_literally(progress.reason), ""]
     lines += _checklist(progress)
     if plan is not None:
         lines += _plan(plan, replica)
     return "\n".join(lines)
+
+
+def _literally(text: str) -> str:
+    """Flags and objects as code: the Web UI would otherwise print `--` as a dash and bend the quotes."""
+    return re.sub(r"--\w[\w-]*(?:=[\w.:/-]+)?|\{.*\}", lambda found: f"`{found[0]}`", text)
 
 
 def _question(workflow_id: str, progress: Progress) -> list[str]:
@@ -38,7 +45,7 @@ def _question(workflow_id: str, progress: Progress) -> list[str]:
     waits = WAITS.get(progress.waiting_for or "", f"Waits for {progress.waiting_for}")
     lines = [f"**{waits}** (until {progress.deadline:%Y-%m-%d %H:%M} UTC).", ""]
     if progress.reason:
-        lines += [f"> {progress.reason}", ""]
+        lines += [f"> {_literally(progress.reason)}", ""]
     for choice in progress.choices:
         lines += [f"**{choice}**: {ANSWERS[choice].meaning}", "", "```"]
         lines += [command(choice, workflow_id), temporal_command(choice, workflow_id), "```", ""]
@@ -52,7 +59,9 @@ def _checklist(progress: Progress) -> list[str]:
         tries = f" ({step.attempts} attempts)" if step.attempts > 1 else ""
         said = step.error or step.note
         note = f": {said}" if said and said != step.summary else ""
-        lines.append(f"- {'✘' if step.error else '✔'} {step.summary or step.name}{note}{tries}")
+        lines.append(
+            f"- {'✘' if step.error else '✔'} {_literally(f'{step.summary or step.name}{note}{tries}')}"
+        )
     if progress.current:
         lines.append(f"- … **{progress.current.replace('_', ' ')}**")
     return [*lines, ""]
@@ -62,7 +71,7 @@ def _plan(plan: Plan, replica: str) -> list[str]:
     lines = []
     if plan.actions:
         lines += [f"#### Plan for {replica}", ""]
-        lines += [f"{number}. {action}" for number, action in enumerate(plan.actions, 1)] + [""]
+        lines += [f"{number}. {_literally(action)}" for number, action in enumerate(plan.actions, 1)] + [""]
     if evicted := [f"{pod.namespace}/{pod.name}" for pod in plan.drained if pod.evict]:
         lines += [f"The drain evicts: {', '.join(evicted)}", ""]
     return [*lines, "#### Verdicts", "", *_verdicts(plan.checks)]
@@ -79,7 +88,7 @@ def _verdicts(checks: list[Check]) -> list[str]:
     worst_first = sorted(checks, key=lambda check: list(SIGNS).index(check.verdict), reverse=True)
     for check in worst_first:
         way_out = f" ({check.way_out})" if check.way_out else ""
-        cells = (SIGNS[check.verdict], check.name, f"{check.evidence}{way_out}")
+        cells = (SIGNS[check.verdict], _literally(check.name), _literally(f"{check.evidence}{way_out}"))
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return lines
 

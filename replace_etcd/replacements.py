@@ -186,10 +186,11 @@ def attempt(described: WorkflowExecutionDescription, seen: Progress | None) -> A
     for pending in described.raw_description.pending_activities:
         if seen is not None and pending.activity_type.name == seen.current:
             heard = pending.HasField("last_heartbeat_time")
+            words = _words(described, pending.heartbeat_details)
             return Attempt(
                 max(1, pending.attempt),
                 pending.last_failure.message,
-                _words(described, pending.heartbeat_details),
+                "" if words == seen.current else words,  # it has nothing to say but that it lives
                 pending.last_heartbeat_time.ToDatetime(UTC) if heard else None,
             )
     return None

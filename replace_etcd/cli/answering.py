@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -22,6 +23,7 @@ WORDS: dict[str, type[Input]] = {
     "abort": Word,
     "confirm_node_down": Word,
 }
+HEARD_WITHIN = timedelta(seconds=60)
 
 
 async def answer(name: str, update: str, said: Mapping[str, str | None]) -> int:
@@ -42,10 +44,14 @@ async def answer(name: str, update: str, said: Mapping[str, str | None]) -> int:
             )
         try:
             await replacements.answer(
-                replacements.handle(client, described.id, described.run_id), update, word
+                replacements.handle(client, described.id, described.run_id), update, word, within=HEARD_WITHIN
             )
         except replacements.NotTaken as error:
             raise CliError(f"not taken: {error}", Exit.REFUSED) from None
+        except TimeoutError as error:
+            raise CliError(
+                f"{error}: it may still be taken; see whether a worker runs", Exit.FAILED
+            ) from None
     Console(soft_wrap=True, highlight=False).print(
         f"{described.id} has taken it; see what it does with: "
         f"replace-etcd watch {answers.user_cluster_of(described.id)}",
