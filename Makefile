@@ -57,10 +57,10 @@ test-faults-quick: setup
 screenshots: setup
 	$(BIN)/python -m tests.ui.screenshots
 
-# Measured on a quiet machine (docs/benchmarks.md); `make bench RUNS=3` takes about twelve minutes, with a smaller fleet.
+# Measured on a quiet machine (docs/benchmarks.md); `make bench RUNS=3` takes about a quarter of an hour.
 RUNS ?= 10
 DATABASE ?= 0
-FLEET ?= 1 10 100 $(if $(filter 1 2 3 4,$(RUNS)),,500)
+FLEET ?= 1 10 $(if $(filter 1 2 3 4,$(RUNS)),50,100 500)
 BENCH := $(BIN)/python -m benchmarks
 
 bench: bench-startup bench-history bench-replacement bench-fleet bench-report

@@ -11,12 +11,15 @@ from html import escape
 from pathlib import Path
 
 from benchmarks.models import Replacements, Span, Walk
-from benchmarks.replacement import NAMES
 
 FILE = Path(__file__).parent.parent / "docs" / "images" / "replacement-timeline.svg"
-SHOWN = "bcd"
+SHOWN = {
+    "b": "the runbook by hand, with what it forgets",
+    "c": "this product",
+    "d": "this product, PDB kept, only the replica drained",
+}
 WIDTH, LEFT, RIGHT, TOP, ROW = 960, 20, 40, 40, 92
-STEPS = ("#4c78a8", "#8fb1d3")
+STEPS = ("#9ecae9", "#c9dff0")
 BUDGET, TOLERANCE, TEXT, PAPER = "#e45756", "#f2a93b", "#1b1f24", "#ffffff"
 NARROW = 46
 """A step narrower than this, in pixels, has its name as a tooltip only."""
@@ -53,7 +56,7 @@ def _row(walk: Walk, top: float, scale: float) -> list[str]:
     restarts = (
         f"{walk.restarts} restarts of healthy members" if walk.restarts else "no healthy member restarted"
     )
-    head = f"({walk.way}) {NAMES[walk.way]}: {walk.seconds:.1f} s, {restarts}"
+    head = f"({walk.way}) {SHOWN[walk.way]}: {walk.seconds:.1f} s, {restarts}"
     parts = [_text(head, LEFT, top, weight="600")]
     for number, span in enumerate(walk.steps):
         parts.append(_bar(span, top + 8, 26, STEPS[number % 2], scale, name=True))

@@ -30,14 +30,21 @@ def replacement(result: Replacements) -> str:
     rows = [[name, *(_cell(of[way], figure) for way in ways)] for name, figure in FIGURES]
     where = (
         f"Kubernetes {result.kubernetes}, etcd {result.etcd}, {result.pod_management}, {result.replica} with"
-        f" {result.fault}, database of {result.database_size / 10**6:.0f} MB; {len(of[ways[0]])} runs of each,"
-        " interleaved: median (minimum to maximum)."
+        f" {result.fault}, database of {result.database_size / 10**6:.0f} MB; {_counts(of)}, interleaved:"
+        " median (minimum to maximum)."
     )
     names = "\n".join(f"- ({way}) {NAMES[way]}" for way in ways)
     parts = [_place(result.machine), where, names, table(["", *(f"({way})" for way in ways)], rows)]
     if "c" in of:
         parts += [goals(result, of), waits(result, of["c"]), steps(of["c"])]
     return "\n\n".join(parts)
+
+
+def _counts(of: dict[str, list[Walk]]) -> str:
+    """How many runs: of all alike, or of each."""
+    if len({len(walks) for walks in of.values()}) == 1:
+        return f"{len(next(iter(of.values())))} runs of each"
+    return "runs: " + ", ".join(f"({way}) {len(walks)}" for way, walks in of.items())
 
 
 def _total(spans: Sequence[Span]) -> float:

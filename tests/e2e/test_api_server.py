@@ -28,8 +28,9 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.needs("namespaces")]
 
 STEPS = (
     *("preflight", "claim_replacement_record", "take_node", "back_up_pod_disruption_budget"),
-    *("delete_pod_disruption_budget", "join_existing_on_delete", "cordon_node", "create_utility_pod"),
-    *("evict_failed_pod", "protect_survivors", "drain_node", "wait_until_failed_pod_is_gone"),
+    *("join_existing_on_delete", "cordon_node", "create_utility_pod", "watch_failed_member"),
+    *("delete_pod_disruption_budget", "evict_failed_pod", "protect_survivors"),
+    *("drain_node", "wait_until_failed_pod_is_gone"),
     *("remove_member", "clean_data_directory", "delete_utility_pod", "add_member", "uncordon_node"),
     *("wait_for_voter", "promote_member", "restore_initial_cluster_state", "restart_replaced_pod"),
     *("restore_update_strategy", "restore_pod_disruption_budget", "verify_replacement"),
