@@ -71,8 +71,8 @@ async def measure(sizes: list[int], settings: dict[str, float]) -> Fleets:
 async def _fleet(
     size: int, room: Room, temporal: TemporalServer, directory: Path, settings: dict[str, float]
 ) -> Fleet:
-    names = [f"fleet-{number}" for number in range(size)]
-    await asyncio.gather(*(room.user_cluster(name, "OrderedReady") for name in names))
+    patients = await asyncio.gather(*(room.user_cluster("OrderedReady") for _ in range(size)))
+    names = [patient.namespace for patient in patients]
     say(f"{size} user clusters, each with a failed member")
     counted: Counter[str] = Counter()
 

@@ -11,6 +11,7 @@ from benchmarks.models import Replacements, Walk, machine, save
 from benchmarks.say import say
 from benchmarks.ways import Case
 from lab.binaries import MissingBinary, control_plane_folder
+from lab.models import Fault
 from lab.options import LabOptions
 
 WAYS = "abcde"
@@ -25,7 +26,7 @@ NAMES = {
 
 
 async def measure(
-    runs: int, options: LabOptions, replica: str, fault: ways.Fault, wanted: str = WAYS
+    runs: int, options: LabOptions, replica: str, fault: Fault, wanted: str = WAYS
 ) -> Replacements:
     """Walk each way so many times; those by hand need kubectl."""
     found, noops, here = [], [], machine()
@@ -86,6 +87,6 @@ def _kubectl() -> bool:
         return False
 
 
-def run(runs: int, options: LabOptions, *, replica: str, fault: ways.Fault, wanted: str, name: str) -> None:
+def run(runs: int, options: LabOptions, *, replica: str, fault: Fault, wanted: str, name: str) -> None:
     """Measure and write it down."""
     say(f"written: {save(name, asyncio.run(measure(runs, options, replica, fault, wanted)))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -167,8 +166,10 @@ def fleet(result: Fleets) -> str:
         ]
         for one in result.fleets
     ]
-    head = ("at once", "ended", "wall, s", "a minute", "each, s", "slowest / median", "worker CPU each, s")
-    head += ("peak, MiB", "MiB each", "requests each", "Temporal's share")
+    head = (
+        *("at once", "ended", "wall, s", "a minute", "each, s", "slowest / median", "worker CPU each, s"),
+        *("peak, MiB", "MiB each", "requests each", "Temporal's share"),
+    )
     settings = ", ".join(f"{name} {value:g}" for name, value in result.settings.items())
     return "\n\n".join([_place(result.machine), f"Settings: {settings}.", table(head, rows)])
 
@@ -217,10 +218,9 @@ def blocks() -> dict[str, str]:
 def fill(document: str, made: dict[str, str]) -> str:
     """Put each table between its marks: `<!-- NAME -->` and `<!-- end -->`."""
     for name, text in made.items():
-        pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
-        document = re.sub(
-            pattern, lambda found, text=text: f"{found[1]}{text}\n{found[2]}", document, flags=re.DOTALL
-        )  # type: ignore[misc]
+        before, begin, rest = document.partition(f"<!-- {name} -->\n")
+        if begin:
+            document = f"{before}{begin}{text}\n{rest[rest.index('<!-- end -->') :]}"
     return document
 
 

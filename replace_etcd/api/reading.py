@@ -209,7 +209,7 @@ async def _of_an_end(services: Services, found: Found) -> Replacement:
         return _of_story(found).model_copy(update={"phase": outline.phase})
     ending = await replacements.ending(replacements.handle(services.client, found.workflow_id, found.run_id))
     result = ending.result
-    update = {"outcome": ending.outcome, "reason": ending.reason, "result": result}
+    update: dict[str, object] = {"outcome": ending.outcome, "reason": ending.reason, "result": result}
     if result is not None:
         update |= {"steps": result.steps, "verdicts": result.plan.checks if result.plan else []}
     return _outline(found).model_copy(update=update)

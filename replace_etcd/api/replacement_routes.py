@@ -93,7 +93,7 @@ class Begun(Message):
 async def start(
     services: Given,
     caller: Starter,
-    wanted: Annotated[ReplacementRequest, Body(openapi_examples=START_EXAMPLES)],  # type: ignore[arg-type]
+    wanted: Annotated[ReplacementRequest, Body(openapi_examples=START_EXAMPLES)],
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Begun:

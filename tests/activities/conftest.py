@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
+from pydantic import BaseModel
 from temporalio.testing import ActivityEnvironment
 
 from activities.replacement_record import RecordActivities
@@ -28,7 +29,7 @@ from tests.workflows.script import PINS
 __all__ = ["Bench", "ScriptedRuns", "client", "control_plane", "now", "pki", "world"]
 
 R = TypeVar("R", bound=Done)
-O = TypeVar("O", bound=Order)  # noqa: E741
+O = TypeVar("O", bound=BaseModel)  # noqa: E741
 IDENTITY = TemporalIdentity("temporal-1", "default")
 SETTINGS = Settings(failure_probe_seconds=0)
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from activities import announcing
 from activities.replacement_record import RecordActivities
 from activities.standing_edit import GuardActivities
 from activities.step import Toolbox
-from replace_etcd.cluster import EVENT, Kind, Object
+from replace_etcd.cluster import EVENT, AdminCluster, Kind, Object
 from replace_etcd.errors import Forbidden
 from replace_etcd.models.orders import ClosingOrder, HoldOrder, Order
 from replace_etcd.models.phase import Phase
@@ -72,7 +72,8 @@ class WithoutEvents:
 
 
 async def test_without_the_right_to_it_nothing_else_changes(bench: Bench) -> None:
-    tools = Toolbox(WithoutEvents(bench.cluster), SETTINGS, IDENTITY, bench.runs)
+    cluster = cast(AdminCluster, WithoutEvents(bench.cluster))
+    tools = Toolbox(cluster, SETTINGS, IDENTITY, bench.runs)
     done = await bench.run(RecordActivities(tools).claim_replacement_record, bench.order(Order))
     assert done.note.endswith("created")
     assert await told(bench, 0) == []

@@ -166,7 +166,8 @@ async def test_a_watch_from_too_long_ago_begins_anew(
 ) -> None:
     """410 Gone, as a status or as the first event: the object is looked at again, nothing fails."""
     cluster = await connect(str(control_plane.kubeconfig), None)
-    send, late = cluster._send, []
+    send = cluster._send
+    late: list[str] = []
 
     async def of_the_first_version(method: str, path: str, query: dict[str, str], *rest: Any) -> Any:
         if "watch" in (query or {}) and not late:

@@ -19,6 +19,7 @@ import trustme
 
 import replace_etcd.api
 from lab.temporal_server import TemporalServer
+from replace_etcd import logs
 from replace_etcd.api import tokens
 from replace_etcd.cli import api_commands
 
@@ -155,7 +156,7 @@ def test_what_is_wrong_with_its_settings_is_one_sentence(
     values = {name: value.format(folder=tmp_path) for name, value in changed.items()}
     for name, value in (environment | values).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(api_commands.logs, "configure", lambda _: None)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
     assert api_commands.serve(None) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)

@@ -27,8 +27,10 @@ UNDONE_AFTER = {
     "join_existing_on_delete": [BUDGET, FLAG, POD, UNCORDON, RECORD],
     "cordon_node": [BUDGET, FLAG, POD, UNCORDON, RECORD],
 }
-INTERRUPTED = ("take_node", "create_utility_pod", "watch_failed_member", "evict_failed_pod")
-INTERRUPTED += ("drain_node", "take_snapshot")
+INTERRUPTED = (
+    *("take_node", "create_utility_pod", "watch_failed_member"),
+    *("evict_failed_pod", "drain_node", "take_snapshot"),
+)
 
 
 def undone_after(step: str) -> list[str]:
