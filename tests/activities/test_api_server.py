@@ -114,6 +114,7 @@ async def _sit(client: KubeClient, user: str) -> None:
 
 
 @ONLY_REAL
+@pytest.mark.needs("time")
 async def test_a_server_that_is_too_busy_is_asked_again_when_it_says(
     control_plane: ControlPlane,
     pki: AdminPki,
