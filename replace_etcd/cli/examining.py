@@ -115,7 +115,7 @@ async def _diagnosis(client: Client, request: DiagnosisRequest, task_queue: str)
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     about = f" and {request.user_cluster}" if request.user_cluster else ""
     try:
-        return await client.execute_workflow(
+        seen: Diagnosis = await client.execute_workflow(
             WORKFLOW_TYPE,
             request.model_dump(mode="json", exclude_none=True),
             id=f"{ID_PREFIX}{moment}-{secrets.token_hex(2)}",
@@ -129,8 +129,11 @@ async def _diagnosis(client: Client, request: DiagnosisRequest, task_queue: str)
             raise CliError(
                 f"a worker polled {task_queue} lately, but took no task in time", Exit.FAILED
             ) from None
-        why = failure.cause.cause if failure.cause and failure.cause.cause else failure.cause
+        why = (
+            failure.cause.__cause__ or failure.cause
+        )  # an activity's failure says no more than that it failed
         raise CliError(f"the worker could not examine itself: {why}", Exit.FAILED) from None
+    return seen
 
 
 def _as_json(

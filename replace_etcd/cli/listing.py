@@ -11,6 +11,7 @@ from temporalio.common import SearchAttributeKey
 
 from replace_etcd import replacements
 from replace_etcd import search_attributes as attributes
+from replace_etcd.answers import REPLACEMENT_PREFIX
 from replace_etcd.cli import runs, showing
 from replace_etcd.cli.commands import print_json
 from replace_etcd.cli.exits import CliError, Exit
@@ -64,7 +65,7 @@ def query_of(wanted: Wanted, now: datetime) -> str:
     if wanted.since is not None:
         terms.append(f"StartTime > '{(now - _duration(wanted.since)).isoformat()}'")
     if not wanted.plans:
-        terms.append(f"WorkflowId STARTS_WITH '{replacements.REPLACEMENT_PREFIX}'")
+        terms.append(f"WorkflowId STARTS_WITH '{REPLACEMENT_PREFIX}'")
     return " AND ".join(terms)
 
 

@@ -53,7 +53,7 @@ def going_on(
     worked_on: bool,
 ) -> dict[str, Any]:
     """A run that goes on, as JSON."""
-    progress = seen.model_dump(mode="json") if seen else {"phase": phase}
+    progress: dict[str, Any] = seen.model_dump(mode="json") if seen else {"phase": phase}
     if attempt is not None:
         heard = attempt.heard_at.isoformat() if attempt.heard_at else None
         progress["attempt"] = {**asdict(attempt), "heard_at": heard}

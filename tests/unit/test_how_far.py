@@ -46,7 +46,8 @@ class Node:
 async def test_a_drain_says_how_many_pods_are_gone_and_what_the_others_wait_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    node, said = Node("quick", "slow", "blocked"), []
+    node = Node("quick", "slow", "blocked")
+    said: list[str] = []
     monkeypatch.setattr(drain, "tell", said.append)
     monkeypatch.setattr(drain, "BLOCKED_RETRY_SECONDS", 0.0)
 
