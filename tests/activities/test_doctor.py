@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities.doctor import DoctorActivities
 from activities.step import Toolbox
@@ -24,7 +25,7 @@ async def diagnosed(
 ) -> dict[str, Check]:
     tools = Toolbox(cluster, Settings.model_validate(settings), IDENTITY, bench.tools.runs)
     request = DiagnosisRequest(user_cluster=user_cluster)
-    seen: Diagnosed = await bench.run(DoctorActivities(tools).diagnose, request)
+    seen: Diagnosed = await ActivityEnvironment().run(DoctorActivities(tools).diagnose, request)
     assert seen.host
     return {check.name: check for check in seen.checks}
 
