@@ -19,7 +19,7 @@ from replace_etcd.models import Input, Message
 from replace_etcd.models.request import FreeText, Namespace, ReplacementRequest, ReplicaName
 from replace_etcd.models.result import Outcome
 
-EVERYWHERE = documented(401, 403, 408, 413, 415, 422, 429, 503)
+EVERYWHERE = documented(400, 401, 403, 408, 413, 415, 422, 429, 503)
 router = APIRouter(
     prefix="/v1/replacements", tags=["replacements"], dependencies=BEARER_TOKEN, responses=EVERYWHERE
 )
@@ -87,7 +87,7 @@ class Begun(Message):
     summary="Start a replacement, or make a plan (dry_run)",
     responses={
         200: {"model": Begun, "description": "an earlier request of the same key has started it"},
-        **documented(400, 409),
+        **documented(409),
     },
 )
 async def start(
@@ -141,7 +141,7 @@ async def decline(services: Given, caller: Approver, id: Id, verdict: Verdict | 
 
 
 @router.post(
-    "/{id}/resolve", summary="Say what is to become of one that holds", responses=documented(400, 404, 409)
+    "/{id}/resolve", summary="Say what is to become of one that holds", responses=documented(404, 409)
 )
 async def resolve(services: Given, caller: Operator, id: Id, decision: Decision) -> Answered:
     """`retry` looks again and goes on from there; `abandon` leaves it safe, for a resume."""

@@ -84,7 +84,7 @@ async def test_a_new_member_that_cannot_rejoin_leaves_existing_and_the_reason(tm
     async with scene_of(LabOptions(), tmp_path) as scene:
         await scene.destroy()
         handle = await scene.start(limits={"rejoin": "PT15S", "hold": "PT5S"})
-        await scene.reach(handle, "wait_for_voter")
+        await scene.reach(handle, "delete_utility_pod")  # once it is added it joins within a second
         cut = asyncio.create_task(_keep_cut_off(scene, "kube-etcd-1"))
         result = await scene.result(handle)
         cut.cancel()
