@@ -26,7 +26,7 @@ BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
     *("attacks/", "explorer/test_actors", "robustness/test_quick_tier"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
-    *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready"),
+    *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready", "ui/"),
 )
 ONE_OF_EACH_SORT = (
     "test_one_that_was_terminated_after_the_removal_is_finished_by_the_next",
