@@ -76,7 +76,6 @@ class Capture:
         until = time.monotonic() + 30
         while self.run("endpoint", "status", port=port).returncode != 0:
             assert time.monotonic() < until, f"etcd on port {port} does not answer"
-            time.sleep(0.2)
 
     def _keep(self, name: str, answer: subprocess.CompletedProcess[str]) -> None:
         self.answers[name] = {

@@ -33,7 +33,7 @@ class Ends(ActivityInboundInterceptor):
         self._error = error
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Done:
-        logging.getLogger("a.library").warning("in the middle")
+        logging.getLogger("a.package").warning("in the middle")
         if self._error:
             raise self._error
         return Done(note="three pods")
