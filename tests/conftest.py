@@ -27,6 +27,7 @@ LONG = (
     *("attacks/", "explorer/test_actors", "robustness/test_quick_tier"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
     *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready", "ui/"),
+    "test_it_can_be_looked_at_until_ctrl_c",
 )
 ONE_OF_EACH_SORT = (
     "test_one_that_was_terminated_after_the_removal_is_finished_by_the_next",
@@ -73,7 +74,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[LEFT_OUT].update(missing[:1])
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    items[:] = sorted(kept, key=lambda item: _short(item.nodeid))
+
+
+def _short(nodeid: str) -> int:
+    """What takes minutes begins first, so that no worker is left alone with it at the end."""
+    if ON_A_REAL_CONTROL_PLANE.search(nodeid):
+        return 0
+    return 1 if _by_itself(nodeid) else 2
+
+
+def _by_itself(nodeid: str) -> bool:
+    return bool(BY_THEMSELVES & set(Path(nodeid.partition("::")[0]).parts))
 
 
 class SideBySide(LoadScopeScheduling):
@@ -82,13 +94,13 @@ class SideBySide(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if ON_A_REAL_CONTROL_PLANE.search(nodeid):
             return "a real control plane"
-        path = nodeid.partition("::")[0]
-        return nodeid if BY_THEMSELVES & set(Path(path).parts) else path
+        return nodeid if _by_itself(nodeid) else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
-    """Instead of one of xdist's own distributions."""
+    """Instead of one of xdist's own distributions; in the order of the collection, not by the number of tests."""
+    config.option.loadscopereorder = False
     return SideBySide(config, log)
 
 
