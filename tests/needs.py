@@ -76,6 +76,10 @@ NEEDS = {
     "namespaces": Need(_namespaces, "no namespaces permitted: run as root, or allow user namespaces"),
     "curl": Need(lambda: shutil.which("curl") is not None, "no curl"),
     "docker compose": Need(_docker_compose, "no docker with its compose plugin"),
+    "minutes": Need(
+        lambda: bool({"REPLACE_ETCD_TEST_CI", "REPLACE_ETCD_TEST_FULL"} & set(os.environ)),
+        "minutes that CI takes: REPLACE_ETCD_TEST_CI=1 make test",
+    ),
     "time": Need(
         lambda: "REPLACE_ETCD_TEST_FULL" in os.environ, "more time than make test has: make test-full"
     ),
