@@ -27,7 +27,7 @@ BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
     *("attacks/", "explorer/test_actors", "robustness/test_quick_tier"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
-    *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready", "ui/"),
+    *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready"),
     "test_it_can_be_looked_at_until_ctrl_c",
 )
 ONE_OF_EACH_SORT = (
@@ -44,6 +44,7 @@ ONE_OF_EACH_SORT = (
     "test_a_changed_byte_is_found_by_the_checksum_and_final_at_last",
 )
 MINUTES = (
+    "test_from_the_start_form_to_the_end",
     "test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to_it_and_so_does_the_next",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
     "test_a_new_member_that_cannot_rejoin_leaves_existing_and_the_reason",

@@ -34,7 +34,7 @@ async def test_from_the_start_form_to_the_end(server: TemporalServer, client: Cl
     asked = json.loads(found[1]) | {"require_approval": True}
     plan = PLAN.model_copy(update={"drained": DRAINED, "actions": ["cordon node node-2"]})
     script.answers["preflight"] = Preflighted(plan=plan)
-    async with working(client, script), web_ui(server.ui) as ui:
+    async with working(client, script), web_ui(server.ui, height=3000) as ui:  # only rows in sight are drawn
         await ui.fill_in_the_start_form(ID, json.dumps(asked))
         await ui.start()
         await ui.timeline(ID, "preflight for kube-etcd-1 of user-cluster-1", "waits for: approve or decline")
