@@ -13,6 +13,7 @@ from temporalio import activity
 from activities.step import Toolbox
 from replace_etcd.cluster import EVENT, Object
 from replace_etcd.models.phase import Phase
+from replace_etcd.models.plan import Pins
 from replace_etcd.models.record import Record
 from replace_etcd.models.result import Outcome
 
@@ -53,7 +54,8 @@ def announce(tools: Toolbox, record: Record, ended: Outcome | None = None) -> No
     message = f"replacement of {record.replica} {said}{because} ({record.workflow_id}, run {record.run_id})"
     kind = "Warning" if stage in WARNINGS else "Normal"
     reason = "Replacement" + "".join(word.capitalize() for word in stage.value.split("_"))
-    task = asyncio.create_task(_send(tools, _event(tools, record, kind, reason, message[:LONGEST_MESSAGE])))
+    event = _event(tools, record.pins, kind, reason, message[:LONGEST_MESSAGE])
+    task = asyncio.create_task(_send(tools, event))
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
 
@@ -66,10 +68,8 @@ async def _send(tools: Toolbox, event: Object) -> None:
         activity.logger.debug(f"no Event was written: {error}")
 
 
-def _event(tools: Toolbox, record: Record, kind: str, reason: str, message: str) -> Object:
-    pins, moment = record.pins, datetime.now(UTC)
-    assert pins is not None  # noqa: S101 - the caller has looked
-    stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _event(tools: Toolbox, pins: Pins, kind: str, reason: str, message: str) -> Object:
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,

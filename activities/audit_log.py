@@ -5,6 +5,7 @@ keeps what was not delivered.
 """
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
@@ -36,8 +37,10 @@ class AuditActivities:
         return Done(note=f"{appended} of {len(order.events)} events were new")
 
 
-async def complete_audit(tools: Toolbox) -> None:
+async def complete_audit(tools: Toolbox, recorded: Collection[str] = ()) -> None:
     """Record the end of runs that were ended from outside before they held a record, which nobody else would tell of.
+
+    The end of a run of which there is a record is told by whoever puts back what it left.
 
     Never in the way of the janitor: what goes wrong here is tried again by its next sweep.
     """
@@ -45,13 +48,15 @@ async def complete_audit(tools: Toolbox) -> None:
         return
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
-            await _complete(tools, tools.audit)
+            await _complete(tools, tools.audit, recorded)
     except Exception as error:
         activity.logger.warning(f"the audit could not be completed: {error}")
 
 
-async def _complete(tools: Toolbox, audit: AuditLog) -> None:
+async def _complete(tools: Toolbox, audit: AuditLog, recorded: Collection[str]) -> None:
     for view in await audit.unfinished(datetime.now(UTC) - QUIET_FOR):
+        if view.run_id in recorded:
+            continue
         if await tools.runs.was_ended_from_outside(view.workflow_id, view.run_id):
             await audit.append([_interrupted(view)])
 

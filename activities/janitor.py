@@ -57,7 +57,7 @@ class JanitorActivities:
         """Read every record and ask Temporal about its run; changes nothing but the audit, in a sweep."""
         records = [await self._judge(found) for found in await self._records(search)]
         if search.user_cluster is None:
-            await complete_audit(self._tools)
+            await complete_audit(self._tools, {record.run_id for record in records})
         return RecordsFound(records=records, note=f"{len(records)} records")
 
     @step

@@ -25,6 +25,8 @@ class NotificationActivities:
         if self._tools.messenger is None:
             return Done(note="nobody is to be told: no receiver is set up")
         known = _taken_before()
+        if known:  # the heartbeats of this attempt must not forget them
+            tell(TAKEN + ", ".join(known))
         delivery = await self._tools.messenger.send(order.notice, but=known)
         taken = [*known, *delivery.taken]
         tell(TAKEN + ", ".join(taken))

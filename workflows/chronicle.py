@@ -38,6 +38,7 @@ class Chronicle:
         self._requested_by: str | None = None
         self._dry_run = False
         self._delivery: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._last_notice: Notice | None = None
 
     def begin(self, request: ReplacementRequest) -> None:
@@ -85,7 +86,7 @@ class Chronicle:
         )
         self.deliver()
         notice = self._notice(asks, reason, choices=choices, deadline=deadline)
-        self._send = asyncio.create_task(self._try_to_send(notice))
+        self._sending = asyncio.create_task(self._try_to_send(notice))
 
     def ends(self, result: ReplacementResult) -> None:
         """The outcome is set; the notice goes out with the last delivery."""

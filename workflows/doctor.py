@@ -11,6 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from workflows import options
+from workflows.saga import begin
 
 with workflow.unsafe.imports_passed_through():
     from activities.doctor import DoctorActivities
@@ -26,16 +27,13 @@ class DiagnoseWorker:
     async def run(self, submitted: Any = None) -> Diagnosis:
         """Run it; the argument is the JSON of a `DiagnosisRequest`, or nothing."""
         request = _accepted(submitted)
-        patience = options.LOOKING["diagnose"]
         about = f" and {request.user_cluster}" if request.user_cluster else ""
-        seen = await workflow.execute_activity_method(
+        seen = await begin(
             DoctorActivities.diagnose,
             request,
-            summary=f"the worker's view of the admin cluster{about}",
-            start_to_close_timeout=patience.attempt,
-            schedule_to_close_timeout=patience.total,
-            heartbeat_timeout=options.HEARTBEAT,
-            retry_policy=options.UNTIL_FINAL,
+            f"the worker's view of the admin cluster{about}",
+            options.LOOKING["diagnose"],
+            options.UNTIL_FINAL,
         )
         workflow.set_current_details(diagnosis_details(seen.checks))
         return Diagnosis(

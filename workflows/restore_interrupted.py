@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 
 from workflows import chronicle, options, telling
-from workflows.saga import Activity, O, R, Saga, StepFailed
+from workflows.saga import Activity, O, R, Saga, StepFailed, begin
 
 with workflow.unsafe.imports_passed_through():
     from activities.etcd_members import EtcdMemberActivities as Members
@@ -243,16 +243,7 @@ def _words(request: RestoreRequest) -> str | None:
 async def _do(activity: Activity[O, R], order: O, summary: str) -> R:
     """One of the janitor's own activities, which hold no record."""
     patience = options.JANITOR[activity.__name__]
-    result: R = await workflow.execute_activity_method(
-        activity,
-        order,
-        summary=summary,
-        start_to_close_timeout=patience.attempt,
-        schedule_to_close_timeout=patience.total,
-        heartbeat_timeout=options.HEARTBEAT,
-        retry_policy=options.UNTIL_FINAL,
-    )
-    return result
+    return await begin(activity, order, summary, patience, options.UNTIL_FINAL)
 
 
 def _accepted(submitted: Any) -> RestoreRequest:

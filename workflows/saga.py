@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.workflow import ActivityCancellationType
 
@@ -48,6 +49,28 @@ INTERRUPTIBLE = {
     "take_node",
     "take_snapshot",
 }
+
+
+def begin(
+    activity: Activity[O, R],
+    order: O,
+    summary: str,
+    patience: options.Patience,
+    retry: RetryPolicy,
+    *,
+    cancellation: ActivityCancellationType = ActivityCancellationType.TRY_CANCEL,
+) -> workflow.ActivityHandle[R]:
+    """Start an activity with what all of them have in common."""
+    return workflow.start_activity_method(
+        activity,
+        order,
+        summary=summary,
+        start_to_close_timeout=patience.attempt,
+        schedule_to_close_timeout=patience.total,
+        heartbeat_timeout=options.HEARTBEAT,
+        retry_policy=retry,
+        cancellation_type=cancellation,
+    )
 
 
 class Stopped(Exception):
@@ -276,16 +299,8 @@ class Saga:
     def _start(
         self, activity: Activity[O, R], order: O, summary: str, patience: options.Patience, retry: Any
     ) -> workflow.ActivityHandle[Any]:
-        return workflow.start_activity_method(
-            activity,
-            order,
-            summary=summary,
-            start_to_close_timeout=patience.attempt,
-            schedule_to_close_timeout=patience.total,
-            heartbeat_timeout=options.HEARTBEAT,
-            retry_policy=retry,
-            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
+        let_it_end = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+        return begin(activity, order, summary, patience, retry, cancellation=let_it_end)
 
     def _failed(self, name: str, summary: str, error: ActivityError) -> Exception:
         cause = error.cause

@@ -2,20 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 
 from workflows import options
-from workflows.saga import Activity, O, R
+from workflows.saga import begin
 
 with workflow.unsafe.imports_passed_through():
     from activities.audit_log import AuditActivities
     from activities.notifications import NotificationActivities
     from replace_etcd.audit.events import AuditEvent
     from replace_etcd.models.notice import Notice
-    from replace_etcd.models.orders import AuditOrder, Done, NoticeOrder, Undelivered
+    from replace_etcd.models.orders import AuditOrder, NoticeOrder, Undelivered
 
 DELIVERY = "DeliverAudit"
 ID_PREFIX = "deliver-audit."
@@ -38,10 +37,14 @@ async def deliver(part: Undelivered, patience: options.Patience) -> bool:
     try:
         if part.events:
             order = AuditOrder(events=part.events)
-            await _tell(AuditActivities.append_audit_events, order, f"{len(part.events)} events", patience)
+            summary = f"{len(part.events)} events"
+            await begin(AuditActivities.append_audit_events, order, summary, patience, options.UNTIL_LATE)
         for notice in part.notices:
             order_to_tell = NoticeOrder(notice=notice)
-            await _tell(NotificationActivities.send_notification, order_to_tell, notice.event.value, patience)
+            summary = notice.event.value
+            await begin(
+                NotificationActivities.send_notification, order_to_tell, summary, patience, options.UNTIL_LATE
+            )
     except ActivityError:
         return False
     return True
@@ -72,19 +75,6 @@ async def _leave_to_another_run(part: Undelivered, number: int) -> None:
         )
     except WorkflowAlreadyStartedError:
         workflow.logger.warning("what could not be delivered is being delivered already")
-
-
-async def _tell(activity: Activity[O, R], order: Any, summary: str, patience: options.Patience) -> Done:
-    result: Done = await workflow.execute_activity_method(
-        activity,
-        order,
-        summary=summary,
-        start_to_close_timeout=patience.attempt,
-        schedule_to_close_timeout=patience.total,
-        heartbeat_timeout=options.HEARTBEAT,
-        retry_policy=options.UNTIL_LATE,
-    )
-    return result
 
 
 @workflow.defn(name=DELIVERY)

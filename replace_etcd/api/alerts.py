@@ -23,9 +23,7 @@ from replace_etcd.api.settings import AlertAction
 from replace_etcd.audit.events import AuditEvent, EventKind
 from replace_etcd.audit.store import AuditUnavailable, Remembered
 from replace_etcd.models import Message
-from replace_etcd.models.request import ReplacementRequest
-
-NOT_WRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+from replace_etcd.models.request import NOT_WRITABLE, ReplacementRequest
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def ignored(services: Services, source: str, alert: str, why: str) -> Acted:
 
 def readable(text: str) -> str:
     """What somebody else has written, as far as a field of ours takes it."""
-    return NOT_WRITABLE.sub(" ", text)[:1000]
+    return re.sub(f"[{NOT_WRITABLE}]", " ", text)[:1000]
 
 
 def _request(services: Services, alert: Alert) -> ReplacementRequest:

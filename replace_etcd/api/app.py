@@ -42,7 +42,7 @@ def build(services: Services) -> FastAPI:
 
 
 def _handle_problems(app: FastAPI) -> None:
-    """Whoever raises, the framework included, what is sent is a problem."""
+    """Whoever refuses, the framework included, what is sent is a problem; a defect is the gate's to tell."""
 
     @app.exception_handler(Problem)
     async def _ours(_request: Request, problem: Problem) -> Response:
@@ -57,10 +57,6 @@ def _handle_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _not_valid(_request: Request, error: RequestValidationError) -> Response:
         return invalid(error).response()
-
-    @app.exception_handler(Exception)
-    async def _defect(_request: Request, _error: Exception) -> Response:
-        return Problem(500, "defect", "this is a defect of the API; its log has the details").response()
 
 
 def invalid(error: RequestValidationError) -> Problem:

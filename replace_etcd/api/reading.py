@@ -97,10 +97,8 @@ async def listed(services: Services, filters: Filters, limit: int, cursor: str |
 async def audited(services: Services, name: str) -> Story:
     """The whole story of a run, from the audit."""
     try:
-        found = await services.ledger.ask(
-            lambda store: store.find(name if UUID.fullmatch(name) else replacements.workflow_id_of(name))
-        )
-        story = await services.ledger.ask(lambda store: store.show(found) if found else None)
+        wanted = name if UUID.fullmatch(name) else replacements.workflow_id_of(name)
+        story = await services.ledger.ask(lambda store: store.show(store.find(wanted) or ""))
     except AuditUnavailable as error:
         raise unavailable(str(error)) from error
     if story is None:
@@ -109,7 +107,10 @@ async def audited(services: Services, name: str) -> Story:
 
 
 async def find(services: Services, name: str) -> Found:
-    """The run of that id; by a workflow id or a user cluster the newest one. 404 where nobody knows it."""
+    """The run of that id; by a workflow id or a user cluster the newest one. 404 where nobody knows it.
+
+    While Temporal does not answer, only a run whose end is in the audit is known to have ended.
+    """
     down: list[str] = []
     story = await _story(services, name, down)
     described = await _described(services, name, story, down)
@@ -117,7 +118,7 @@ async def find(services: Services, name: str) -> Found:
         story = await _story(services, described.run_id, down)
     if described is not None:
         return Found(described.id, described.run_id, described, story)
-    if story is not None:
+    if story is not None and not (down and story.replacement.outcome is None):
         return Found(story.replacement.workflow_id, story.replacement.run_id, None, story)
     if down:
         raise unavailable("; ".join(dict.fromkeys(down)))
@@ -198,8 +199,8 @@ async def _of_a_run(services: Services, found: Found) -> Replacement:
 
 
 def _live(seen: Progress) -> dict[str, object]:
-    told = {name: getattr(seen, name) for name in ("outcome", "steps", "current", "waiting_for", "choices")}
-    return told | {"phase": seen.phase.value, "deadline": seen.deadline, "verdicts": seen.verdicts}
+    as_it_is = ("outcome", "steps", "current", "waiting_for", "choices", "deadline", "reason", "verdicts")
+    return {name: getattr(seen, name) for name in as_it_is} | {"phase": seen.phase.value}
 
 
 async def _of_an_end(services: Services, found: Found) -> Replacement:
@@ -226,7 +227,8 @@ def _outline(found: Found) -> Replacement:
         workflow_id=found.workflow_id,
         user_cluster=known.get(search_attributes.USER_CLUSTER) or (view.user_cluster if view else ""),
         replica=known.get(search_attributes.FAILED_REPLICA) or (view.replica if view else None),
-        incident=known.get(search_attributes.INCIDENT) or (view.incident if view else None),
+        incident=(view.incident if view else None)
+        or known.get(search_attributes.INCIDENT),  # may be cut there
         requested_by=known.get(search_attributes.REQUESTED_BY) or (view.requested_by if view else None),
         approved_by=view.approved_by if view else None,
         running=found.runs,

@@ -7,13 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Header, Path, Query, Response
 from pydantic import Field, StringConstraints
 
-from replace_etcd import replacements
 from replace_etcd.api import answering, reading, starting
 from replace_etcd.api.answering import Answered, Decision, Reason, Verdict
 from replace_etcd.api.calling import BEARER_TOKEN, Approver, Operator, Reader, Starter
 from replace_etcd.api.problems import documented
 from replace_etcd.api.reading import Moment, Replacement
-from replace_etcd.api.services import Given
+from replace_etcd.api.services import Given, temporal_answers
 from replace_etcd.audit.views import Filters, Page, Story
 from replace_etcd.models import Input, Message
 from replace_etcd.models.request import FreeText, Namespace, ReplacementRequest, ReplicaName
@@ -101,8 +100,8 @@ async def start(
     key = starting.key_of(wanted, caller, idempotency_key)
     begun = await starting.start(services, wanted, caller, key)
     warnings = list(begun.warnings)
-    if not begun.repeated and not await replacements.has_worker(services.client, services.task_queue):
-        warnings.append(replacements.nobody_works(services.task_queue))
+    if not begun.repeated:
+        warnings += await starting.obstacles(services)
     response.headers["Location"] = services.location(begun.run_id)
     if begun.repeated:
         response.status_code = 200
@@ -119,7 +118,9 @@ async def listing(services: Given, _caller: Reader, wanted: Annotated[Listing, Q
 @router.get("/{id}", summary="How a replacement stands", responses=documented(404))
 async def look(services: Given, _caller: Reader, id: Id) -> Replacement:
     """Live while it runs; afterwards as it ended."""
-    return await reading.standing(services, await reading.find(services, id))
+    found = await reading.find(services, id)
+    async with temporal_answers():
+        return await reading.standing(services, found)
 
 
 @router.get("/{id}/audit", summary="The whole story of a replacement", responses=documented(404))

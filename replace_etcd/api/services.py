@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from replace_etcd.api.ledger import Ledger
 from replace_etcd.api.metrics import Metrics
@@ -45,10 +45,8 @@ Given = Annotated[Services, Depends(services)]
 
 @asynccontextmanager
 async def temporal_answers() -> AsyncIterator[None]:
-    """What Temporal complains of, as a problem; what it does not know is the caller's to say."""
+    """What Temporal complains of, as a problem; a workflow that it does not know is the caller's to say, inside."""
     try:
         yield
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise
         raise unavailable(f"Temporal answers with an error ({error.message}): try again") from error

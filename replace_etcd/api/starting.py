@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,11 +24,11 @@ from replace_etcd.api.gate import Caller
 from replace_etcd.api.problems import Problem
 from replace_etcd.api.services import Services, temporal_answers
 from replace_etcd.audit.events import AuditEvent, EventKind
-from replace_etcd.audit.store import AuditUnavailable, KeyConflict, Remembered
+from replace_etcd.audit.store import AuditStore, AuditUnavailable, KeyConflict, Remembered
 from replace_etcd.models.request import ReplacementRequest
 
 MEMO = "request_key"
-SOMEBODY_ELSES_START_SECONDS = 10.0
+SOMEBODY_ELSES_START_SECONDS = 9.0
 LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -69,10 +71,8 @@ def _digest(request: ReplacementRequest) -> str:
 
 async def start(services: Services, request: ReplacementRequest, caller: Caller, key: Key | None) -> Started:
     """Start it, or find the run that the key has started; a start that fails leaves the key unused."""
-    asked = request.model_copy(update={"requested_by": caller.name})
-    request = ReplacementRequest.model_validate(
-        replacements.payload(request) | {"requested_by": asked.requested_by}
-    )
+    asked = replacements.payload(request) | {"requested_by": caller.name}
+    request = ReplacementRequest.model_validate(asked)
     try:
         started = await _once(services, request, key)
     except Problem:
@@ -82,6 +82,15 @@ async def start(services: Services, request: ReplacementRequest, caller: Caller,
     if not started.repeated:
         await _note(services, request, caller, key, started)
     return started
+
+
+async def obstacles(services: Services) -> list[str]:
+    """Why what was started may not move; nothing that goes wrong here is the start's failure."""
+    try:
+        works = await replacements.has_worker(services.client, services.task_queue)
+    except RPCError as error:
+        return [f"nobody can say whether a worker polls the task queue: {error.message}"]
+    return [] if works else [replacements.nobody_works(services.task_queue)]
 
 
 async def _once(services: Services, request: ReplacementRequest, key: Key | None) -> Started:
@@ -102,26 +111,26 @@ async def _once(services: Services, request: ReplacementRequest, key: Key | None
 
 async def _claim(services: Services, key: Key, wanted: str) -> Remembered:
     """The claim, or the run that it has led to; while another process is at it, wait for that."""
-    async with asyncio.timeout(SOMEBODY_ELSES_START_SECONDS) as limit:
-        while True:
-            try:
-                found = await services.ledger.ask(
-                    lambda store: store.claim(key.text, key.owner, key.digest, wanted)
-                )
-            except KeyConflict:
-                raise Problem(
-                    422,
-                    "key-reused",
-                    "this Idempotency-Key, or the incident, has started something else before: repeat that request "
-                    "as it was, or send an Idempotency-Key of its own",
-                ) from None
-            if found.is_ours or found.run_id is not None:
-                return found
-            if limit.when() is not None and asyncio.get_running_loop().time() > (limit.when() or 0) - 1:
-                raise Problem(
-                    409, "under-way", "a request with this key is under way", headers={"Retry-After": "5"}
-                )
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    until = time.monotonic() + SOMEBODY_ELSES_START_SECONDS
+    while True:
+        try:
+            found = await services.ledger.ask(
+                lambda store: store.claim(key.text, key.owner, key.digest, wanted)
+            )
+        except KeyConflict:
+            raise Problem(
+                422,
+                "key-reused",
+                "this Idempotency-Key, or the incident, has started something else before: repeat that request "
+                "as it was, or send an Idempotency-Key of its own",
+            ) from None
+        if found.is_ours or found.run_id is not None:
+            return found
+        if time.monotonic() > until:
+            raise Problem(
+                409, "under-way", "a request with this key is under way", headers={"Retry-After": "5"}
+            )
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 async def _begin_claimed(
@@ -204,9 +213,9 @@ async def _note(
     await _quietly(services, "a request is not in the audit", lambda store: store.append([event]))
 
 
-async def _quietly(services: Services, what: str, question: object) -> None:
+async def _quietly(services: Services, what: str, question: Callable[[AuditStore], object]) -> None:
     """A store that cannot be reached must not undo what has been started."""
     try:
-        await services.ledger.ask(question)  # type: ignore[arg-type]
+        await services.ledger.ask(question)
     except AuditUnavailable as error:
         structlog.get_logger().warning(what, reason=str(error))

@@ -28,6 +28,17 @@ class EventKind(StrEnum):
     INTERRUPTED = "interrupted"  # ended from outside: what was found and put back
 
 
+# What people can answer while it waits for them, or say at any time.
+ANSWERS = (
+    EventKind.APPROVED,
+    EventKind.DECLINED,
+    EventKind.RESOLVED,
+    EventKind.NODE_CONFIRMED_DOWN,
+    EventKind.ABORTED,
+    EventKind.STOP_REQUESTED,
+)
+
+
 class AuditEvent(Message):
     """One event of one run; `key` is unique within the run, so that a repeat is known as one.
 

@@ -18,7 +18,7 @@ def grant(engine: Engine, *, worker: str | None, api: str | None, reader: str | 
             "SELECT, INSERT": APPENDED,
             "SELECT, INSERT, UPDATE, DELETE": ("idempotency_keys",),
         },
-        reader: {"SELECT": EVERYTHING[:2] + EVERYTHING[3:]},
+        reader: {"SELECT": (*APPENDED, "alembic_version")},
     }
     named = {role: rights for role, rights in wanted.items() if role}
     if named and engine.dialect.name != "postgresql":

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.json_format import ParseError
+from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
@@ -49,7 +50,11 @@ def events_of(text: str) -> list[AuditEvent]:
     kind = events[0].workflow_execution_started_event_attributes.workflow_type.name
     if kind != WORKFLOW:
         raise NoHistory(f"is the history of a {kind}: only those of {WORKFLOW} are replacements")
-    return list(_Reading(events).told())
+    try:
+        return list(_Reading(events).told())
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise NoHistory(f"is a history of another form ({problem['loc']}: {problem['msg']})") from None
 
 
 class _Reading:
@@ -58,7 +63,8 @@ class _Reading:
     def __init__(self, events: list[HistoryEvent]) -> None:
         self._events = events
         started = events[0].workflow_execution_started_event_attributes
-        self._request: dict[str, Any] = _decoded(started.input.payloads) or {}
+        asked = _decoded(started.input.payloads)
+        self._request: dict[str, Any] = asked if isinstance(asked, dict) else {}
         self._run_id = _run_id(events)
         self._workflow_id = started.workflow_id or f"replace-etcd.{self._request.get('user_cluster', '')}"
         self._replica = self._request.get("failed_replica")

@@ -9,24 +9,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from replace_etcd import __version__
-from replace_etcd.audit.events import AuditEvent, EventKind
+from replace_etcd.audit.events import ANSWERS, AuditEvent, EventKind
 from replace_etcd.audit.timeline import lasted, timeline_of
 from replace_etcd.audit.views import Page, ReplacementView, Story
 from replace_etcd.models.plan import Member
 
 GOOD = ("replaced", "planned")
 BAD = ("left_incomplete", "interrupted")
-SAID = (
-    *(
-        EventKind.ALERT,
-        EventKind.ASKED,
-        EventKind.APPROVED,
-        EventKind.DECLINED,
-        EventKind.RESOLVED,
-        EventKind.REJECTED,
-    ),
-    *(EventKind.NODE_CONFIRMED_DOWN, EventKind.ABORTED, EventKind.STOP_REQUESTED, EventKind.INTERRUPTED),
-)
+SAID = (EventKind.ALERT, EventKind.ASKED, *ANSWERS, EventKind.REJECTED, EventKind.INTERRUPTED)
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,12 @@ def one_at_a_time(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": APPENDING})
 
 
+def at_one_moment(connection: Connection) -> None:
+    """Everything that this transaction reads is of one moment, whatever is appended meanwhile; SQLite's is anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+
 def migrate(engine: Engine) -> None:
     """Bring the schema up to this release; nothing happens where it is there."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():

@@ -12,12 +12,20 @@ from datetime import UTC, datetime
 from typing import Self
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, tuple_
-from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from replace_etcd.audit import chain, idempotency
 from replace_etcd.audit.events import AuditEvent, EventKind
 from replace_etcd.audit.idempotency import KeyConflict, Remembered
-from replace_etcd.audit.schema import AuditUnavailable, engine_of, events, heads, migrate, one_at_a_time
+from replace_etcd.audit.schema import (
+    AuditUnavailable,
+    at_one_moment,
+    engine_of,
+    events,
+    heads,
+    migrate,
+    one_at_a_time,
+)
 from replace_etcd.audit.views import Filters, Page, ReplacementView, Story, story_of, view_of
 from replace_etcd.models.result import Outcome
 
@@ -139,6 +147,7 @@ class AuditStore:
     def verify(self, noted_head: str | None = None) -> chain.Verification:
         """Recompute every hash; with the head of an earlier verification, also whether the end was cut off."""
         with self._reads() as connection:
+            at_one_moment(connection)
             rows = connection.execute(select(events).order_by(events.c.run_id, events.c.number))
             found = connection.execute(select(heads).order_by(heads.c.id)).all()
             return chain.verify(
@@ -203,7 +212,7 @@ def _sentences(engine: Engine) -> Iterator[None]:
     except ProgrammingError as error:
         way_out = "run `replace-etcd audit migrate` with the URL of the owner of the tables"
         raise AuditUnavailable(f"the audit store {place} refuses: {_first_line(error)}; {way_out}") from error
-    except (OperationalError, SQLAlchemyError) as error:
+    except SQLAlchemyError as error:
         raise AuditUnavailable(
             f"the audit store {place} cannot be used: {_first_line(error)}; REPLACE_ETCD_AUDIT names it"
         ) from error
@@ -248,8 +257,8 @@ def _append_head(connection: Connection, run_id: str, number: int, newest: str) 
 
 
 def _columns(event: AuditEvent) -> dict[str, object]:
-    told = event.model_dump(mode="json", exclude={"at", "data"})
-    return told | {"at": _text(event.at), "body": chain.canonical(event.model_dump(mode="json")["data"])}
+    told = event.model_dump(mode="json")
+    return told | {"at": _text(event.at), "body": chain.canonical(told.pop("data"))}
 
 
 def _events(connection: Connection, run_id: str, *, steps: bool = True) -> list[AuditEvent]:

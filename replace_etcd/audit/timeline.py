@@ -17,6 +17,7 @@ THINNEST = 3.0
 SHORT_GAP = 0.12  # of the time in which something was done
 GAP_WIDTH = 46.0
 DELETED, PROTECTED = "delete_pod_disruption_budget", ("protect_survivors", "restore_pod_disruption_budget")
+BESIDE = (EventKind.REJECTED, EventKind.ALERT)  # they change nothing of a run
 NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
 
 
@@ -35,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Band:
-    """Something that was missing for a while; `open` where it still was at the end."""
+    """Something that was missing for a while; `is_open` where it still was at the end."""
 
     label: str
     x: float
@@ -169,7 +170,7 @@ def _waits(story: Story, end: datetime) -> list[Window]:
     for number, event in enumerate(story.events):
         if event.kind is EventKind.ASKED:
             label = "waits for people"
-            later = [later.at for later in story.events[number + 1 :] if later.kind is not EventKind.REJECTED]
+            later = [later.at for later in story.events[number + 1 :] if later.kind not in BESIDE]
             found.append(Window(label, "waits", event.at, later[0] if later else end, not later))
     return found
 

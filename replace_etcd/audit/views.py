@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from replace_etcd.audit.events import AuditEvent, EventKind
+from replace_etcd.audit.events import ANSWERS, AuditEvent, EventKind
 from replace_etcd.models import Input, Message
 from replace_etcd.models.plan import Member, Plan
 from replace_etcd.models.result import Outcome, ReplacementResult, Step
@@ -114,7 +114,7 @@ def story_of(events: Sequence[AuditEvent]) -> Story:
         plan=_plan(planned),
         steps=sorted(steps, key=lambda step: step.started_at),
         result=ReplacementResult.model_validate(result) if result else None,
-        members_before=(_plan(first_plan) or Plan(checks=[], actions=[], made_at=events[0].at)).members,
+        members_before=first.members if (first := _plan(first_plan)) else [],
         members_after=_members_after(steps, end),
         events=list(events),
     )
@@ -149,9 +149,5 @@ def _known(events: Sequence[AuditEvent], field: str) -> str | None:
 
 
 def _waiting_for(events: Sequence[AuditEvent]) -> str | None:
-    answers = (
-        *(EventKind.APPROVED, EventKind.DECLINED, EventKind.RESOLVED),
-        *(EventKind.NODE_CONFIRMED_DOWN, EventKind.ABORTED, EventKind.STOP_REQUESTED),
-    )
-    last = _last(events, EventKind.ASKED, *answers)
+    last = _last(events, EventKind.ASKED, *ANSWERS)
     return last.data.get("waiting_for") if last and last.kind is EventKind.ASKED else None

@@ -6,9 +6,8 @@ from enum import StrEnum
 from replace_etcd.models import Message
 from replace_etcd.models.result import Outcome
 
-GOOD_ENDS = (Outcome.REPLACED,)
-# Somebody decided so, and nothing is worse than before: nobody has to be woken for it.
-DECIDED_ENDS = (Outcome.DECLINED, Outcome.CANCELLED, Outcome.PLANNED)
+# It is done, or somebody decided so and nothing is worse than before: nobody has to be woken for it.
+GOOD_ENDS = (Outcome.REPLACED, Outcome.DECLINED, Outcome.CANCELLED, Outcome.PLANNED)
 
 
 class Asks(StrEnum):
@@ -40,7 +39,7 @@ class Notice(Message):
     @property
     def has_ended_well(self) -> bool:
         """Whether nobody has anything left to do."""
-        return self.event in (*GOOD_ENDS, *DECIDED_ENDS)
+        return self.event in GOOD_ENDS
 
 
 def sentence(notice: Notice) -> str:

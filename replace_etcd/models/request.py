@@ -16,7 +16,8 @@ Namespace = Annotated[str, StringConstraints(pattern=DNS_LABEL, max_length=63)]
 ReplicaName = Annotated[str, StringConstraints(pattern=ORDINAL_NAME, max_length=63)]
 NodeName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 # Control characters would reach terminals, and some databases take no NUL; a tab and a new line are text.
-WRITABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+NOT_WRITABLE = r"\x00-\x08\x0b-\x1f\x7f"
+WRITABLE = rf"^[^{NOT_WRITABLE}]*$"
 FreeText = Annotated[str, StringConstraints(max_length=1000, pattern=WRITABLE)]
 Who = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=WRITABLE)]
 Limit = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=30))]

@@ -10,14 +10,17 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
+from replace_etcd import replacements
 from replace_etcd.api import pages
 from replace_etcd.audit.store import AuditStore
 from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.request import ReplacementRequest
 from tests.api.conftest import Api, Apis, standing, working
 from tests.audit import postgres
+from tests.audit.conftest import Run
 from tests.workflows.script import REFUSING, Script
 
 
@@ -91,6 +94,46 @@ async def test_where_nobody_works_it_says_so(apis: Apis, user_cluster: str) -> N
     listed = (await api.get(f"/v1/replacements?user_cluster={user_cluster}")).json()["items"]
     assert [item["run_id"] for item in listed] == [answer.json()["id"]]
     assert told.status_code == 503
+
+
+async def unreachable(*_: object, **__: object) -> None:
+    raise RPCError("connection refused", RPCStatusCode.UNAVAILABLE, b"")
+
+
+async def test_a_start_is_accepted_also_where_nobody_can_say_whether_a_worker_polls(
+    apis: Apis, user_cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = apis.one(queue="nobody-polls-this")
+    monkeypatch.setattr(replacements, "has_worker", unreachable)
+    answer = await api.post("/v1/replacements", {"user_cluster": user_cluster, "dry_run": True})
+    assert answer.status_code == 202
+    assert "connection refused" in answer.json()["warnings"][0]
+    seen = await api.get(answer.headers["location"])
+    assert (seen.status_code, seen.json()["type"]) == (503, "urn:replace-etcd:unavailable")
+
+
+async def test_while_temporal_does_not_answer_no_run_is_said_to_have_ended_without_an_end(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, over = Run(user_cluster="it-runs"), Run(user_cluster="it-is-over")
+    await api.services.ledger.ask(lambda store: store.append([*runs.whole()[:2], *over.whole()]))
+    monkeypatch.setattr(WorkflowHandle, "describe", unreachable)
+    assert (await api.get("/v1/replacements/it-runs")).status_code == 503
+    ended = (await api.get("/v1/replacements/it-is-over")).json()
+    assert (ended["running"], ended["outcome"]) == (False, "replaced")
+
+
+async def test_one_that_holds_says_why(client: Client, api: Api, script: Script, user_cluster: str) -> None:
+    script.fail("add_member", "NoProgress")
+    guarding = script.block("stand_guard")
+    async with working(client, script):
+        run_id = (await api.post("/v1/replacements", {"user_cluster": user_cluster})).json()["id"]
+        await guarding.wait()
+        holds = await standing(api, run_id, phase="held", waiting_for="resolve")
+        body = {"choice": "abandon"}
+        assert (await api.post(f"/v1/replacements/{run_id}/resolve", body, "bob")).status_code == 200
+        await standing(api, run_id, running=False)
+    assert holds["reason"].startswith("add_member: ")
 
 
 async def runs_of(client: Client, user_cluster: str) -> int:

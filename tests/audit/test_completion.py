@@ -29,13 +29,13 @@ def tools_of(audit: AuditLog | None, *terminated: str) -> Toolbox:
 async def test_only_what_was_ended_from_outside_and_has_no_end_gets_one(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'audit.db'}"
     keeper = AuditKeeper(url)
-    for name in ("terminated", "running"):
+    for name in ("terminated", "running", "recorded"):
         await keeper.append(Run(name, incident="INC-7").whole()[:2])
     await keeper.append(Run("ended").whole())
     just_now = Run("just now", began=datetime.now(UTC))
     await keeper.append(just_now.whole()[:1])
     for _ in range(2):  # each sweep
-        await complete_audit(tools_of(keeper, "terminated", "ended", "just now"))
+        await complete_audit(tools_of(keeper, "terminated", "ended", "just now", "recorded"), {"recorded"})
     store = AuditStore.open(url)
     ends = {view.run_id: view.outcome for view in store.list().items}
     assert ends == {
@@ -43,6 +43,7 @@ async def test_only_what_was_ended_from_outside_and_has_no_end_gets_one(tmp_path
         "running": None,
         "ended": Outcome.REPLACED,
         "just now": None,
+        "recorded": None,
     }
     assert [event.kind for event in store.events_of("terminated")][-1] is EventKind.INTERRUPTED
     store.close()

@@ -156,6 +156,16 @@ async def test_a_retry_tells_only_those_who_have_not_heard(receiver: Receiver) -
     }
 
 
+async def test_whoever_has_heard_is_not_forgotten_by_an_attempt_that_is_cut_off(receiver: Receiver) -> None:
+    receiver.status["/webhook"] = 503
+    with pytest.raises(ApplicationError) as caught:
+        await send(Receivers.of(settings(receiver)), notice(), before="told: slack, pagerduty")
+    beats = caught.value.details_of_heartbeat  # type: ignore[attr-defined]
+    assert list(receiver.came) == ["/webhook"]
+    assert set(beats) - {"send_notification"} == {"told: slack, pagerduty"}
+    assert beats.count("told: slack, pagerduty") > 1, "before it sends, and after it"
+
+
 async def test_what_goes_wrong_is_said_without_the_address() -> None:
     receivers = Receivers.of(Settings(notify_slack_url="http://127.0.0.1:1/T0/secret-path"))
     with pytest.raises(ApplicationError) as caught:

@@ -1,6 +1,9 @@
 """The pages: they tell the story, need nothing else, and take nothing from anybody as markup."""
 
+import base64
+import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -70,6 +73,15 @@ def test_answers_are_imported_with_who_gave_them() -> None:
     assert (said.data["by"], said.data["choice"]) == ("ann", "abandon")
 
 
+@pytest.mark.parametrize("asked", ["5", '["a"]', '{"user_cluster": 5}'])
+def test_a_run_that_was_asked_for_in_no_form_of_ours_is_no_traceback(asked: str) -> None:
+    history = json.loads((HISTORIES / "planned.json").read_text())
+    started = history["events"][0]["workflowExecutionStartedEventAttributes"]
+    started["input"]["payloads"][0]["data"] = base64.b64encode(asked.encode()).decode()
+    with suppress(NoHistory):
+        assert events_of(json.dumps(history))[0].user_cluster is None
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"events": []}', '{"events": [{"eventId": "1"}]}', "\x00"])
 def test_what_is_no_history_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(NoHistory, match="history"):
@@ -86,6 +98,14 @@ def test_windows_say_what_was_missing_and_for_how_long() -> None:
     budget, tolerance = windows(story, events[-1].at)
     assert (budget.end - budget.begin, budget.is_open) == (timedelta(seconds=3), False)
     assert (tolerance.end - tolerance.begin, tolerance.is_open) == (timedelta(seconds=3), True)
+
+
+def test_a_wait_ends_with_an_answer_and_not_with_what_an_alert_says_meanwhile() -> None:
+    run = Run()
+    events = [run.event(EventKind.STARTED, request={}), run.event(EventKind.ASKED, choices=["approve"])]
+    events += [run.event(EventKind.ALERT), run.event(EventKind.REJECTED), run.event(EventKind.APPROVED)]
+    (wait,) = windows(story_of(events), events[-1].at)
+    assert (wait.end - wait.begin, wait.is_open) == (timedelta(seconds=3), False)
 
 
 def test_a_long_wait_does_not_push_the_steps_together() -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DatabaseError, ProgrammingError
 
 from replace_etcd.audit import grants, schema
@@ -149,6 +149,22 @@ def test_a_cut_end_is_found_by_a_head_that_was_noted(store: AuditStore, url: str
     assert store.verify().problems == [], "nothing in here can tell"
     (problem,) = store.verify(noted).problems
     assert noted in problem
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_what_is_appended_while_it_verifies_is_no_change_of_the_past(store: AuditStore, url: str) -> None:
+    store.append(Run("a").whole())
+    reading = schema.engine_of(url)
+
+    def append_meanwhile(*execution: object) -> None:
+        if "FROM audit_events" in str(execution[2]):
+            store.append(Run("b").whole())
+
+    event.listen(reading, "after_cursor_execute", append_meanwhile)
+    found = AuditStore(reading).verify()
+    reading.dispose()
+    assert (found.runs, found.problems) == (1, [])
+    assert store.verify().runs == 2
 
 
 def tamper(engine: Engine, statement: str) -> None:
