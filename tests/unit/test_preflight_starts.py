@@ -16,7 +16,7 @@ def test_the_container_is_the_one_that_was_found_in_the_template() -> None:
     request = ReplacementRequest(user_cluster="user-cluster-1")
     looks = Looks(ScriptedEtcd().tools(), request, Findings(), container="etcd")
     looks.pods = {"kube-etcd-0": {"status": {"containerStatuses": [running]}}}
-    looks.survivors = [Survivor.model_construct(pod="kube-etcd-0")]
+    looks.survivors = [Survivor(pod="kube-etcd-0", pod_uid="uid", member_id="1")]
     look_at_starts(looks)
     (check,) = looks.findings.checks
     assert check.verdict is Verdict.OK
