@@ -73,7 +73,7 @@ class DoctorActivities:
         if directory is None:
             findings.warn("snapshots", "none is kept", "set REPLACE_ETCD_SNAPSHOT_DIR")
         else:
-            usable = directory.is_dir() and os.access(directory, os.W_OK)
+            usable = os.access(directory, os.W_OK | os.X_OK) and directory.is_dir()
             way_out = "make REPLACE_ETCD_SNAPSHOT_DIR a directory that the worker may write to"
             findings.judge("snapshots", usable, f"{directory} on {host()}", way_out)
 

@@ -15,7 +15,7 @@ NAME = "survivors' last start"
 
 def look_at_starts(looks: Looks) -> None:
     """A warning that names each of them, and how to find out why: it cannot be told from a plain restart."""
-    container, now = looks.tools.settings.container, datetime.now(UTC)
+    container, now = looks.container, datetime.now(UTC)
     starts = {survivor.pod: _start(looks.pods[survivor.pod], container) for survivor in looks.survivors}
     recent = [pod for pod, (at, _) in starts.items() if at is None or now - at < RECENTLY]
     said = [_said(pod, *starts[pod], now) for pod in recent or starts]

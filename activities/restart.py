@@ -83,7 +83,9 @@ class RestartActivities:
 
     async def _wait_for_node(self, pod: Object) -> None:
         """A pod that is deleted while its node is cordoned does not come back, and its voter would be missing."""
-        name = pod["spec"]["nodeName"]
+        name = pod["spec"].get("nodeName")
+        if name is None:
+            raise NotYet(f"pod {pod['metadata']['name']} has no node yet")
         tell(f"waiting until {name} is schedulable: pod {pod['metadata']['name']} is restarted there")
         await self._tools.cluster.wait_for(
             NODE,

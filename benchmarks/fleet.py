@@ -18,11 +18,12 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from benchmarks.models import Machine, Model, Spread, machine, save, spread
-from benchmarks.processes import cpu_seconds, memory_mib, worker
+from benchmarks.processes import cpu_seconds, memory_mib
 from benchmarks.say import say
 from lab.processes import Component
 from lab.temporal_server import TemporalServer
 from replace_etcd import replacements
+from replace_etcd.cli.demo.worker import worker_process
 from replace_etcd.models.request import ReplacementRequest
 from tests.robustness.proxy import Call
 from tests.robustness.room import Room, a_room
@@ -80,7 +81,7 @@ async def _fleet(
         counted[call.namespace] += 1
 
     room.proxy.watchers.append(count)
-    made = worker(directory, temporal.address, _kubeconfig(directory, room), QUEUE, **settings)
+    made = worker_process(directory, temporal.address, _kubeconfig(directory, room), QUEUE, **settings)
     await made.start()
     try:
         return await _replaced(names, room, made, counted)

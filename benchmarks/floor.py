@@ -154,11 +154,14 @@ async def _operations(members: Members, survivor: str, failed: str, begin: float
 
     _, listed = await members.ctl(survivor, "member", "list")
     rows = [[word.strip() for word in line.split(",")] for line in listed.splitlines()]
-    await members.ctl(survivor, "member", "remove", next(row[0] for row in rows if row[2] == failed))
+    removed, _ = await members.ctl(survivor, "member", "remove", next(r[0] for r in rows if r[2] == failed))
+    if removed != 0:
+        raise RuntimeError(f"{survivor} does not remove {failed}")
     yield span("list and remove")
     peer = f"--peer-urls=https://{members.addresses[failed]}:{PEER_PORT}"
-    while (await members.ctl(survivor, "member", "add", failed, peer))[0] != 0:  # noqa: ASYNC110 - it is asked
-        await asyncio.sleep(LOOK_EVERY)
+    async with asyncio.timeout(READY_WITHIN):
+        while (await members.ctl(survivor, "member", "add", failed, peer))[0] != 0:  # noqa: ASYNC110 - it is asked
+            await asyncio.sleep(LOOK_EVERY)
     yield span("add")
     await asyncio.to_thread(shutil.rmtree, members.data(failed))
     yield span("wipe")

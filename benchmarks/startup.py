@@ -16,12 +16,13 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from benchmarks.models import Machine, Model, Spread, machine, save, spread
-from benchmarks.processes import memory_mib, worker
+from benchmarks.processes import memory_mib
 from benchmarks.say import say
 from lab.control_plane.simulated import SimulatedControlPlane
 from lab.pki import AdminPki
 from lab.processes import Component
 from lab.temporal_server import running_temporal
+from replace_etcd.cli.demo.worker import worker_process
 
 PACKAGES = ("replace_etcd", "replace_etcd.cli", "activities", "workflows", "worker", "lab.client")
 MODULES = {"activities": "activities.preflight", "workflows": "workflows.replace_etcd_replica"}
@@ -75,7 +76,7 @@ async def _workers(count: int) -> tuple[list[float], list[float]]:
         try:
             async with running_temporal(directory) as temporal:
                 client = await Client.connect(temporal.address)
-                made = worker(directory, temporal.address, plane.kubeconfig, QUEUE)
+                made = worker_process(directory, temporal.address, plane.kubeconfig, QUEUE)
                 found = [await _one(made, client) for _ in range(count + 1)][1:]
         finally:
             await plane.stop()

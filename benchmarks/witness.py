@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from lab.client import LabClient, LabError
 from lab.fixture.names import DISRUPTION_BUDGET, NAMESPACE
-from lab.kube_client import ApiError, Json, KubeClient, path_of
+from lab.kube_client import Json, KubeClient
 from lab.models import Member
 from lab.nodes.tasks import cancelled
 from lab.observe import is_ready
 
 LOOK_EVERY = 0.1
-RETRY = 0.1
 ALL_NAMESPACES = ""
 
 
@@ -65,7 +61,7 @@ class Witness:
 
     async def __aenter__(self) -> Self:
         follow = (("pods", ALL_NAMESPACES, self._pod), ("poddisruptionbudgets", NAMESPACE, self._budget))
-        self._tasks = [asyncio.create_task(self._follow(*what)) for what in follow]
+        self._tasks = [asyncio.create_task(self._client.follow(*what)) for what in follow]
         self._tasks.append(asyncio.create_task(self._list_members()))
         return self
 
@@ -74,17 +70,6 @@ class Witness:
     ) -> None:
         await cancelled(*self._tasks)
         await self._client.close()
-
-    async def _follow(self, resource: str, namespace: str, take: Callable[[str, Json], None]) -> None:
-        while True:
-            with suppress(ApiError, aiohttp.ClientError, TimeoutError):
-                found = await self._client.request("GET", path_of(resource, "", namespace))
-                for item in found["items"]:
-                    take("ADDED", item)
-                version = found["metadata"]["resourceVersion"]
-                async for kind, item in self._client.watch(resource, namespace, resourceVersion=version):
-                    take(kind, item)
-            await asyncio.sleep(RETRY)
 
     def _pod(self, kind: str, pod: Json) -> None:
         now, metadata = time.time(), pod["metadata"]

@@ -6,17 +6,12 @@ The judge asks afterwards; what came and went in between would be missed by look
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from contextlib import suppress
-
-import aiohttp
+from collections.abc import Collection
 
 from lab.fixture.names import DISRUPTION_BUDGET, NAMESPACE
 from lab.judge import Presence, Sighting
-from lab.kube_client import ApiError, Json, KubeClient, path_of
+from lab.kube_client import Json, KubeClient
 from lab.nodes.tasks import cancelled
-
-RETRY = 0.1
 
 
 def restart_count(pod: Json) -> int:
@@ -38,22 +33,11 @@ class History:
     def start(self) -> None:
         """Begin to watch."""
         for resource, take in (("pods", self._pod), ("poddisruptionbudgets", self._budget)):
-            self._tasks.append(asyncio.create_task(self._follow(resource, take)))
+            self._tasks.append(asyncio.create_task(self._client.follow(resource, NAMESPACE, take)))
 
     async def stop(self) -> None:
         """End the watches."""
         await cancelled(*self._tasks)
-
-    async def _follow(self, resource: str, take: Callable[[str, Json], None]) -> None:
-        while True:
-            with suppress(ApiError, aiohttp.ClientError, TimeoutError):
-                found = await self._client.request("GET", path_of(resource, "", NAMESPACE))
-                for item in found["items"]:
-                    take("ADDED", item)
-                version = found["metadata"]["resourceVersion"]
-                async for kind, item in self._client.watch(resource, NAMESPACE, resourceVersion=version):
-                    take(kind, item)
-            await asyncio.sleep(RETRY)
 
     def _pod(self, kind: str, pod: Json) -> None:
         if pod["metadata"]["name"] in self._replicas:

@@ -6,8 +6,10 @@ and so that a test sees the API server's bare answers.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +19,7 @@ import aiohttp
 from lab.kubeconfig import Access, read_kubeconfig
 
 Json = dict[str, Any]
+RETRY = 0.1
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -203,6 +206,18 @@ class KubeClient:
                     if event["type"] == "ERROR":
                         raise ApiError(event["object"].get("code", 500), event["object"])
                     yield event["type"], event["object"]
+
+    async def follow(self, resource: str, namespace: str, take: Callable[[str, Json], None]) -> None:
+        """Hand over all that is there, and each change, until cancelled; a server that is away is asked again."""
+        while True:
+            with suppress(ApiError, aiohttp.ClientError, TimeoutError):
+                found = await self.request("GET", path_of(resource, "", namespace))
+                for item in found["items"]:
+                    take("ADDED", item)
+                version = found["metadata"]["resourceVersion"]
+                async for kind, item in self.watch(resource, namespace, resourceVersion=version):
+                    take(kind, item)
+            await asyncio.sleep(RETRY)
 
 
 def _parsed(text: str) -> Json:

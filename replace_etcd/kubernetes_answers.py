@@ -16,6 +16,7 @@ from replace_etcd.errors import ClusterError, Conflict, Forbidden, Invalid, Outc
 WITH_VERSION = "resourceVersion should not be set on objects to be created"
 MORE_THAN_ONE_PDB = "more than one PodDisruptionBudget"
 BUDGET = "DisruptionBudget"
+LEAST_PAUSE_SECONDS = 1.0  # a busy server that names 0 is not asked without a pause
 
 
 def cluster_error(status: int, text: bytes, identity: str = "") -> ClusterError:
@@ -45,7 +46,9 @@ def asked_to_wait(status: int, headers: Mapping[str, str], text: bytes) -> float
     A budget's refusal is a 429, too, sometimes with a time in it: an answer, not a wish.
     """
     wish = headers.get("Retry-After", "")
-    return float(wish) if status == 429 and wish.isdigit() and BUDGET.encode() not in text else None
+    if status != 429 or not wish.isdecimal() or BUDGET.encode() in text:
+        return None
+    return max(LEAST_PAUSE_SECONDS, float(wish))
 
 
 def refused_by_budget(error: ClusterError) -> bool:

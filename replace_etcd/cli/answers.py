@@ -7,19 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from replace_etcd.cli import completion, running
-from replace_etcd.cli.options import login_name
+from replace_etcd.cli.options import login_name, run_name
 
 Text = str | None
 ChoiceName = Literal["retry", "abandon"]
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="USER_CLUSTER|ID",
-        help="User cluster or workflow id.",
-        autocompletion=completion.running,
-        show_default=False,
-    ),
-]
+Name = Annotated[str, run_name(completion.running)]
 By = Annotated[Text, typer.Option("--by", help="Who says so.", show_default="your login name")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.", show_default=False)]
 

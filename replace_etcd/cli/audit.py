@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from replace_etcd.cli import running
+from replace_etcd.cli.options import AsJson, OutcomeName
 
 app = typer.Typer(
     help="The audit: who asked, who approved, what was done and seen. REPLACE_ETCD_AUDIT names its database.",
@@ -18,16 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-OutcomeName = Literal[
-    "planned",
-    "replaced",
-    "refused",
-    "declined",
-    "rolled_back",
-    "cancelled",
-    "left_incomplete",
-    "interrupted",
-]
 Text = str | None
 Moment = Annotated[datetime | None, typer.Option(help="Started at or after this time (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Started before this time (UTC).")]
@@ -36,7 +27,6 @@ Replica = Annotated[Text, typer.Option(metavar="kube-etcd-N", help="Of this repl
 Incident = Annotated[Text, typer.Option(help="For this incident.")]
 Ended = Annotated[OutcomeName | None, typer.Option("--outcome", help="That ended like this.")]
 Plans = Annotated[bool, typer.Option("--plans", help="Plans (dry runs), too.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Role = Annotated[Text, typer.Option(metavar="NAME")]
 
 

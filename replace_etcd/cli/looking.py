@@ -9,15 +9,7 @@ import typer
 from replace_etcd.cli import completion, options, running
 
 Text = str | None
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="USER_CLUSTER|ID",
-        help="User cluster or workflow id.",
-        autocompletion=completion.user_clusters,
-        show_default=False,
-    ),
-]
+Name = Annotated[str, options.run_name(completion.user_clusters)]
 
 
 def watch(*, name: Name, as_json: options.AsJson = False) -> None:

@@ -7,9 +7,10 @@ both to the same list (tests/unit/test_cli_options.py).
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -82,6 +83,16 @@ class LabChoice:
     kubernetes: ControlPlaneName
     database_size: str
     pod_management: PodManagementName
+
+
+def run_name(completes: Callable[[str], list[str]]) -> Any:
+    """The argument that names a replacement, and what the shell completes it with."""
+    return typer.Argument(
+        metavar="USER_CLUSTER|ID",
+        help="User cluster or workflow id.",
+        autocompletion=completes,
+        show_default=False,
+    )
 
 
 def login_name() -> str | None:

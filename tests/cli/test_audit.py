@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from replace_etcd.audit.store import AuditStore
 from replace_etcd.cli import app
-from replace_etcd.cli.audit import OutcomeName
+from replace_etcd.cli.options import OutcomeName
 from replace_etcd.models.result import Outcome
 from tests.audit.conftest import Run
 

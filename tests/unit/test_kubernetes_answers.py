@@ -22,6 +22,8 @@ BY_A_BUDGET = json.dumps(
     ("status", "headers", "text", "seconds"),
     [
         (429, {"Retry-After": "1"}, BUSY, 1.0),
+        (429, {"Retry-After": "0"}, BUSY, 1.0),
+        (429, {"Retry-After": "\u00b2"}, BUSY, None),
         (429, {}, BUSY, None),
         (429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, BUSY, None),
         (429, {"Retry-After": "10"}, BY_A_BUDGET, None),

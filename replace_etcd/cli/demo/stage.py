@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +19,7 @@ from lab.processes import Component
 from lab.runner import running_lab
 from lab.temporal_server import TemporalServer, running_temporal
 from replace_etcd import replacements
+from replace_etcd.cli.demo.worker import worker_process
 from replace_etcd.cli.exits import CliError, Exit
 from replace_etcd.cli.views import Narrator
 
@@ -81,7 +79,7 @@ async def staged(options: LabOptions, task_queue: str, narrator: Narrator) -> As
                 _announced_temporal(directory, narrator),
                 running_lab(options, directory / "lab", progress=narrator.say),
             )
-            worker = _worker(directory, temporal.address, lab.kubeconfig)
+            worker = worker_process(directory, temporal.address, lab.kubeconfig, task_queue)
             stack.push_async_callback(worker.stop)
             await worker.start()
             client = await Client.connect(temporal.address, data_converter=pydantic_data_converter)
@@ -105,22 +103,3 @@ async def _together(stack: AsyncExitStack, *contexts: AbstractAsyncContextManage
             task.cancel()
         await asyncio.wait(tasks)
         raise
-
-
-def _worker(directory: Path, address: str, kubeconfig: Path) -> Component:
-    """The worker as anybody runs it, but with none of the caller's TEMPORAL_*: they may name another Temporal."""
-    spec = find_spec("worker")
-    if spec is None or spec.origin is None:
-        raise CliError("worker.py is not installed; run the demo from a checkout with: make demo")
-    foreign = [name for name in os.environ if name.startswith("TEMPORAL_")]
-    command: list[str | Path] = ["env", *(word for name in foreign for word in ("-u", name))]
-    own = {
-        "TEMPORAL_ADDRESS": address,
-        "TEMPORAL_CONFIG_FILE": os.devnull,
-        "KUBECONFIG": str(kubeconfig),
-        "REPLACE_ETCD_LOG_FORMAT": "json",
-        "REPLACE_ETCD_AUDIT": f"sqlite:///{directory / 'audit.db'}",  # what is played is not for the real one
-        "TMPDIR": str(directory),  # the Kubernetes client keeps its keys in temporary files
-    }
-    command += [f"{name}={value}" for name, value in own.items()]
-    return Component("worker", [*command, sys.executable, Path(spec.origin)], directory=directory)
