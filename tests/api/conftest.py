@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from temporalio.client import Client
+from temporalio.service import RPCError
 
+from replace_etcd import replacements
 from replace_etcd.api import app, tokens
 from replace_etcd.api.ledger import Ledger
 from replace_etcd.api.metrics import Metrics
@@ -94,9 +96,21 @@ class Apis:
 
 
 @pytest.fixture
-async def apis(client: Client, tmp_path: Path) -> AsyncIterator[Apis]:
+async def apis(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Apis]:
+    """No run outlives its test: the next one's worker would carry it out, by the next one's script."""
+    begun: list[replacements.Handle] = []
+    start = replacements.start
+
+    async def noted(*words: Any, **more: Any) -> replacements.Handle:
+        begun.append(await start(*words, **more))
+        return begun[-1]
+
+    monkeypatch.setattr(replacements, "start", noted)
     async with AsyncExitStack() as stack:
         yield Apis(client, tmp_path, stack)
+    for run in begun:
+        with suppress(RPCError):  # most of them have ended
+            await run.terminate("its test has ended")
 
 
 @pytest.fixture
@@ -116,13 +130,18 @@ async def eventually(ask: Callable[[], Awaitable[T | None]]) -> T:
 async def standing(api: Api, run_id: str, **wanted: Any) -> dict[str, Any]:
     """Wait until a replacement stands as wanted."""
 
+    told: dict[str, Any] = {}
+
     async def ask() -> dict[str, Any] | None:
         answer = await api.get(f"/v1/replacements/{run_id}")
         assert answer.status_code == 200, answer.text
-        told: dict[str, Any] = answer.json()
+        told.update(answer.json())
         return told if all(told[name] == value for name, value in wanted.items()) else None
 
-    return await eventually(ask)
+    try:
+        return await eventually(ask)
+    except TimeoutError:
+        raise AssertionError(f"not {wanted}, but {told}") from None
 
 
 @asynccontextmanager
