@@ -105,8 +105,7 @@ class TestTheRunbookAsWritten:
         before = await set_with_failure(world, kubelet, failed, **kinds)
         for flag in ("existing", "new"):
             await world.set_flag(flag)
-            replaced = await world.until_replaced(name, before)
-            assert flag_of(replaced) == flag
+            await world.until_replaced_with(flag, name, before)
             after = await world.settled()
             assert restarted(before, after) == healthy_restarts | {name}
             before = after

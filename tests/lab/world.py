@@ -223,6 +223,17 @@ class World:
         pods = await self.until_pods(lambda pods: name in pods and uid_of(pods[name]) != old)
         return pods[name]
 
+    async def until_replaced_with(self, flag: str, name: str, before: dict[str, Json]) -> None:
+        """Wait until another pod has this name, and this flag.
+
+        Where the StatefulSet controller has not yet seen its own status, it may make the pod with the old flag first,
+        and replace it again.
+        """
+        old = uid_of(before[name])
+        await self.until_pods(
+            lambda pods: name in pods and uid_of(pods[name]) != old and flag_of(pods[name]) == flag
+        )
+
     async def set_flag(self, value: str, strategy: Json | None = None) -> Json:
         """Edit the flag as the operation does, by a JSON patch, with the update strategy in the same patch."""
         path = "/spec/template/spec/containers/0/args/0"

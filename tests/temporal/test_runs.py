@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
@@ -113,14 +114,18 @@ async def test_where_the_server_is_gone_nothing_is_known(tmp_path_factory: pytes
     assert await temporal.runs.state_of(temporal.record(run)) is Chain.UNKNOWN
 
 
-async def test_a_cancel_reaches_the_chain_that_the_record_names_and_no_other(temporal: Temporal) -> None:
+async def test_a_cancel_reaches_the_run_that_is_named_and_no_other(temporal: Temporal) -> None:
     first = await temporal.start()
     await first.terminate()
     second = await temporal.start()
-    old = first.first_execution_run_id or ""
-    await temporal.runs.cancel(first.id, old)  # it has ended: nothing happens, to it or to its successor
-    assert await temporal.runs.state_of(temporal.record(second)) is Chain.RUNNING
-    await temporal.runs.cancel(second.id, second.first_execution_run_id or "")
+    await temporal.runs.cancel(
+        first.id, str(first.run_id)
+    )  # it has ended: nothing happens to its successor either
+    asked = [
+        event async for event in second.fetch_history_events() if "CANCEL" in EventType.Name(event.event_type)
+    ]
+    assert asked == []
+    await temporal.runs.cancel(second.id, str(second.run_id))
     with pytest.raises(WorkflowFailureError) as caught:
         await second.result()
     assert isinstance(caught.value.cause, CancelledError)
