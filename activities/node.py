@@ -20,8 +20,7 @@ from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
 from replace_etcd.errors import ClusterError, Moved, NotYet
-from replace_etcd.models.orders import Done, DrainOrder, EvictionOrder, NodeTaken, Order
-from replace_etcd.models.phase import Phase
+from replace_etcd.models.orders import Done, DrainOrder, EvictionOrder, NodeTaken, Order, UncordonOrder
 from replace_etcd.models.plan import Pins
 
 HOLDER_PREFIX = "replace-etcd/cordon."
@@ -89,15 +88,13 @@ class NodeActivities:
         )
 
     @step
-    async def uncordon_node(self, order: Order) -> Done:
+    async def uncordon_node(self, order: UncordonOrder) -> Done:
         """Leave the holders; the last one to leave makes the node schedulable, if it was so before.
 
         On the way forward the node stays ours alone until the new member's pod was restarted: under the cordon of
         the next replacement it would not come back, and its voter be missing.
         """
-        if order.fence.phase is Phase.ADDING:
-            return await self._change(order, partial(uncordon, alone=True), leaves=True)
-        return await self._change(order, uncordon, leaves=True)
+        return await self._change(order, partial(uncordon, alone=order.keeps_it), leaves=True)
 
     @step
     async def watch_failed_member(self, order: Order) -> Done:

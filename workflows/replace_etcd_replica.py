@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         Order,
         PdbOrder,
         SnapshotOrder,
+        UncordonOrder,
         UtilityPodOrder,
         UtilityPodReady,
     )
@@ -181,7 +182,7 @@ class ReplaceEtcdReplica(Endings):
         if step is not Phase.PROTECTING:
             self._saga.past_the_point_of_no_return = True
             self._saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
-            self._saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
+            self._saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
         if empties:
@@ -222,7 +223,7 @@ class ReplaceEtcdReplica(Endings):
         """One replacement at a time may empty a node, or leave its pods without a budget."""
         saga = self._saga
         saga.enter(Phase.WAITING_FOR_NODE)
-        saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
+        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
         taken = await saga.step(Node.take_node, Order, f"{pins.node} for this replacement alone")
         return await self._look_again(request) if taken.waited else pins
 
@@ -239,7 +240,7 @@ class ReplaceEtcdReplica(Endings):
         await saga.step(Template.join_existing_on_delete, Order, "flag existing and OnDelete, in one patch")
 
         saga.enter(Phase.DRAINING)
-        saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
+        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
         await saga.step(Node.cordon_node, Order, f"cordon {pins.node}")
 
         if not pins.claim_is_exclusive:
@@ -358,7 +359,7 @@ class ReplaceEtcdReplica(Endings):
         saga.enter(Phase.ADDING)
         kind = "learner" if pins.join_as_learner else "voter"
         added = await saga.step(Members.add_member, Order, f"add {pins.member_name} as a {kind}")
-        await saga.step(Node.uncordon_node, Order, f"uncordon {pins.node}")
+        await saga.step(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}", keeps_it=True)
 
         saga.enter(Phase.REJOINING)
         self._new_member_id = new_id = added.member_id

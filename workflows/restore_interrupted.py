@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.replacement_record import RecordActivities as Record
     from activities.stateful_set import StatefulSetActivities as Template
     from activities.utility_pod import UtilityPodActivities as Utility
-    from replace_etcd.models.orders import ClosingOrder, Fence, Order, PdbOrder, RemovalSettled
+    from replace_etcd.models.orders import ClosingOrder, Fence, Order, PdbOrder, RemovalSettled, UncordonOrder
     from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
     from replace_etcd.models.request import Limits
     from replace_etcd.models.restoring import (
@@ -161,7 +161,7 @@ class RestoreInterruptedReplacement:
         saga.undo_with(Template.restore_flag_and_strategy, Order, "flag and update strategy back")
         saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} with its old flag")
         saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
-        saga.undo_with(Node.uncordon_node, Order, f"uncordon {pins.node}")
+        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
         saga.undo_with(Record.delete_replacement_record, Order, "delete the record")
         ended = f"{found.workflow_id} was ended from outside while {found.phase.value}"
         if by_hand:

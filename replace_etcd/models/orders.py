@@ -46,6 +46,12 @@ class EvictionOrder(Order):
     seen_to_fail_at: datetime | None = None
 
 
+class UncordonOrder(Order):
+    """The input of the uncordon; `keeps_it` where no other replacement may have the node yet."""
+
+    keeps_it: bool = False
+
+
 class SnapshotOrder(Order):
     """The input of the snapshot; `required` where one that cannot be kept stops the run."""
 

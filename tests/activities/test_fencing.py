@@ -21,7 +21,7 @@ from replace_etcd.errors import (
     RemovalDidNotStart,
     RemovalForgotten,
 )
-from replace_etcd.models.orders import Order
+from replace_etcd.models.orders import Order, UncordonOrder
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup, Member
 from replace_etcd.models.record import TAKEN_BY_HAND, Record
@@ -61,7 +61,7 @@ async def test_an_order_takes_the_record_and_gives_it_up(bench: Bench) -> None:
 
 async def test_an_order_of_an_earlier_step_is_late_and_changes_nothing(bench: Bench) -> None:
     await bench.claim()
-    early, later = bench.order(Order), bench.order(Order)
+    early, later = bench.order(Order), bench.order(UncordonOrder)
     node = NodeActivities(bench.tools)
     await bench.run(node.uncordon_node, later)
     with pytest.raises(LockLost, match="is late"):
@@ -136,7 +136,7 @@ async def test_a_reset_to_before_the_removal_does_not_forget_it(bench: Bench) ->
     await write(bench, phase=Phase.CLEANING, furthest=Phase.CLEANING)
     bench.runs.newest["the-reset"] = True
     for phase in (Phase.DRAINING, Phase.ROLLING_BACK):
-        reset = Order(pins=bench.pins, fence=bench.fence(9, phase, run_id="the-reset"))
+        reset = UncordonOrder(pins=bench.pins, fence=bench.fence(9, phase, run_id="the-reset"))
         with pytest.raises(RemovalForgotten):
             await bench.run(NodeActivities(bench.tools).uncordon_node, reset)
 
@@ -183,7 +183,7 @@ async def test_the_node_is_given_back_where_the_namespace_is_gone(bench: Bench) 
     mine = next(key for key in found["metadata"]["annotations"] if key.startswith("replace-etcd/"))
     gone = {"op": "remove", "path": f"/metadata/annotations/{mine.replace('/', '~1')}"}
     await bench.cluster.patch(NODE, bench.pins.node, None, [holder, gone])
-    await bench.run(node.uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
+    await bench.run(node.uncordon_node, bench.order(UncordonOrder, Phase.ROLLING_BACK))
     assert not await is_cordoned(bench)
 
 
@@ -243,7 +243,7 @@ async def test_a_compensation_writes_the_record_again_where_it_is_gone(bench: Be
     config_map, _ = await read(bench)
     metadata = config_map["metadata"]
     await bench.cluster.delete(CONFIG_MAP, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-    await bench.run(node.uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
+    await bench.run(node.uncordon_node, bench.order(UncordonOrder, Phase.ROLLING_BACK))
     assert not await is_cordoned(bench)
 
 

@@ -17,7 +17,7 @@ from activities.node import NodeActivities
 from activities.step import Toolbox
 from replace_etcd.cluster import CONFIG_MAP, PDB, Object
 from replace_etcd.errors import LockLost
-from replace_etcd.models.orders import Fence, Order
+from replace_etcd.models.orders import Fence, Order, UncordonOrder
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup
 from replace_etcd.models.record import TAKEN_BY_HAND
@@ -176,9 +176,9 @@ async def test_the_heir_may_act_and_the_old_run_may_not(interrupted: Bench) -> N
     assert taken.backup == Backup(manifest=manifest(interrupted))
     assert taken.pins == interrupted.pins
     with pytest.raises(LockLost):
-        await interrupted.run(node.uncordon_node, interrupted.order(Order, Phase.ROLLING_BACK))
+        await interrupted.run(node.uncordon_node, interrupted.order(UncordonOrder, Phase.ROLLING_BACK))
     assert await is_cordoned(interrupted)
-    await interrupted.run(node.uncordon_node, Order(pins=taken.pins, fence=janitor.fence(1)))
+    await interrupted.run(node.uncordon_node, UncordonOrder(pins=taken.pins, fence=janitor.fence(1)))
     assert not await is_cordoned(interrupted)
 
 

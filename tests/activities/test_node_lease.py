@@ -2,13 +2,14 @@
 
 import asyncio
 
+import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.fencing import fenced
 from activities.node import EXCLUSIVE, NodeActivities, give_node_up, holder_of
 from activities.step import step
 from replace_etcd.cluster import NAMESPACE, NODE
-from replace_etcd.models.orders import Done, NodeTaken, Order
+from replace_etcd.models.orders import Done, NodeTaken, Order, UncordonOrder
 from replace_etcd.models.phase import Phase
 from tests.activities.conftest import Bench
 
@@ -23,14 +24,16 @@ async def give_to(bench: Bench, other: str) -> None:
     await bench.cluster.patch(NODE, bench.pins.node, None, change)
 
 
-async def test_a_free_node_is_taken_and_given_up_with_the_cordon(bench: Bench) -> None:
+@pytest.mark.parametrize("phase", [Phase.HELD, Phase.ADDING])
+async def test_a_free_node_is_taken_and_given_up_with_the_cordon(bench: Bench, phase: Phase) -> None:
+    """In whatever phase: the janitor comes with the furthest one of the run that was ended."""
     await bench.claim()
     node = NodeActivities(bench.tools)
     taken = await bench.run(node.take_node, bench.order(Order, Phase.WAITING_FOR_NODE))
     assert not taken.waited
     assert await holder(bench) == bench.pins.user_cluster
     await bench.run(node.cordon_node, bench.order(Order, Phase.DRAINING))
-    await bench.run(node.uncordon_node, bench.order(Order, Phase.HELD))
+    await bench.run(node.uncordon_node, bench.order(UncordonOrder, phase))
     assert await holder(bench) == ""
 
 
@@ -40,7 +43,7 @@ async def test_on_the_way_forward_it_is_schedulable_at_once_and_given_up_later(b
     node = NodeActivities(bench.tools)
     await bench.run(node.take_node, bench.order(Order, Phase.WAITING_FOR_NODE))
     await bench.run(node.cordon_node, bench.order(Order, Phase.DRAINING))
-    await bench.run(node.uncordon_node, bench.order(Order, Phase.ADDING))
+    await bench.run(node.uncordon_node, bench.order(UncordonOrder, Phase.ADDING, keeps_it=True))
     found = await bench.cluster.get(NODE, bench.pins.node)
     assert found is not None
     assert not found["spec"].get("unschedulable")
@@ -68,7 +71,7 @@ async def test_a_node_that_was_taken_and_not_cordoned_is_given_up_too(bench: Ben
     await bench.claim()
     node = NodeActivities(bench.tools)
     await bench.run(node.take_node, bench.order(Order, Phase.WAITING_FOR_NODE))
-    await bench.run(node.uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
+    await bench.run(node.uncordon_node, bench.order(UncordonOrder, Phase.ROLLING_BACK))
     assert await holder(bench) == ""
 
 
@@ -97,7 +100,7 @@ async def test_a_node_of_another_is_waited_for_and_said_to_be(bench: Bench) -> N
 async def test_an_uncordon_leaves_the_node_of_another(bench: Bench) -> None:
     await bench.claim()
     await give_to(bench, "another-cluster")
-    await bench.run(NodeActivities(bench.tools).uncordon_node, bench.order(Order, Phase.ROLLING_BACK))
+    await bench.run(NodeActivities(bench.tools).uncordon_node, bench.order(UncordonOrder, Phase.ROLLING_BACK))
     assert await holder(bench) == "another-cluster"
 
 
@@ -122,7 +125,7 @@ async def test_of_two_that_want_a_node_at_once_one_has_it_and_the_other_waits_fo
     winner = await holder(bench)
     assert taking[winner] in done
     first = both.pop(winner)
-    await first.run(NodeActivities(first.tools).uncordon_node, first.order(Order, Phase.ROLLING_BACK))
+    await first.run(NodeActivities(first.tools).uncordon_node, first.order(UncordonOrder, Phase.ROLLING_BACK))
     (loser,) = both
     taken = await taking[loser]
     assert taken.waited

@@ -21,6 +21,9 @@ AT_ONCE = 24
 ELSEWHERE = {
     "request_cancellation": "asks Temporal, and nothing on the wire",
     "protect_stuck_replacement": "the janitor has tests of its own",
+    "diagnose": "only reads, in a workflow of its own",
+    "append_audit_events": "writes into the audit, which has tests of its own",
+    "send_notification": "asks receivers, and nothing of the admin cluster",
 }
 
 

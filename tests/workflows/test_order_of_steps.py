@@ -76,6 +76,11 @@ async def test_the_eviction_knows_until_when_the_member_was_seen_to_fail(stage: 
     assert stage.script.orders["evict_failed_pod"]["seen_to_fail_at"] is None
 
 
+async def test_on_the_way_forward_the_node_stays_ours_until_the_last_restart(stage: Stage) -> None:
+    await stage.run()
+    assert stage.script.orders["uncordon_node"]["keeps_it"]
+
+
 async def test_draining_the_replica_moves_no_other_pod(stage: Stage) -> None:
     await stage.run(drain="replica")
     assert "drain_node" not in stage.script.calls

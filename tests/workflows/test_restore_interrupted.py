@@ -85,6 +85,7 @@ async def test_after_the_removal_it_rests_safely_and_can_be_resumed(stage: Stage
     # Where nobody can tell whether the member is removed, the node stays cordoned.
     rest = [step for step in REST if phase is not Phase.REMOVING or step != "uncordon_node"]
     assert stage.script.calls == [FIND, TAKE, "settle_removal", *rest]
+    assert not stage.script.orders.get("uncordon_node", {}).get("keeps_it")
     assert record.outcome is Outcome.INTERRUPTED
     closed = stage.script.orders["close_replacement_record"]
     assert (closed["outcome"], closed["reason"]) == ("interrupted", record.reason)
