@@ -103,7 +103,9 @@ class Attempt:
                 return None
             await self._must_not_be_late(record)
             await wait_out(record)
-            claim = self._claim(record) | ({"phase": record.phase} if keep_phase else {})
+            claim = self._claim(record)
+            if keep_phase:
+                claim |= {"phase": record.phase, "furthest": record.furthest}
             with suppress(Conflict):
                 await self._write(config_map, record.model_copy(update=claim))
                 return record
@@ -126,7 +128,7 @@ class Attempt:
 
     def _claim(self, record: Record) -> dict[str, object]:
         """What this attempt writes; no order lowers a phase past the removal to one before it."""
-        fence = self._order.fence
+        fence, pins = self._order.fence, self._order.pins
         kept = record.furthest in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
         return {
             "attempt": self.token,
@@ -135,6 +137,11 @@ class Attempt:
             "run_id": fence.run_id,
             "phase": record.phase if kept else fence.phase,
             "furthest": further(record.furthest, fence.phase),
+            # Who puts things back goes by these: the pod may be on another node by now.
+            "replica": pins.replica,
+            "node": pins.node,
+            "member_id": pins.member_id,
+            "pins": pins,
         }
 
     def _must_be_ours(self, record: Record) -> None:

@@ -124,14 +124,19 @@ class ReplaceEtcdReplica(Endings):
             self._fail(Outcome.REFUSED, f"{refusal(plan)}; {NOTHING_CHANGED}")
         return self._bind(request, plan, plan.pins)
 
-    async def _look_again(self, request: ReplacementRequest) -> Pins:
-        """Look once more, on the way: what refuses now fails the step, with what is to be put back."""
+    async def _look_again(self, request: ReplacementRequest, *, taken: str | None = None) -> Pins:
+        """Look once more, on the way: what refuses now fails the step, with what is to be put back.
+
+        So does a pod that has left the node that was taken for it: that node is to be given up.
+        """
         approved = self._plan.pins if self._plan else None
         plan = await self._ask_the_cluster(request)
         if plan.pins is None:
             raise StepFailed("preflight", "PreflightRefused", refusal(plan))
         if self._approval and not self._saga.past_the_point_of_no_return and plan.pins != approved:
             raise StepFailed("preflight", "Moved", "the cluster has changed since the plan was approved")
+        if taken is not None and plan.pins.node != taken:
+            raise StepFailed("preflight", "Moved", f"{plan.pins.replica} has left {taken} meanwhile")
         return self._bind(request, plan, plan.pins)
 
     async def _look_until_nothing_refuses(self, request: ReplacementRequest) -> Pins:
@@ -225,7 +230,7 @@ class ReplaceEtcdReplica(Endings):
         saga.enter(Phase.WAITING_FOR_NODE)
         saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
         taken = await saga.step(Node.take_node, Order, f"{pins.node} for this replacement alone")
-        return await self._look_again(request) if taken.waited else pins
+        return await self._look_again(request, taken=pins.node) if taken.waited else pins
 
     async def _make_room(self, request: ReplacementRequest, pins: Pins) -> UtilityPodReady:
         """Steps 2 to 4 and 6 of the runbook, each with its way back."""

@@ -119,6 +119,27 @@ async def test_settling_a_removal_is_idempotent_and_keeps_the_phase(bench: Bench
     assert (await read(bench))[1].phase is Phase.REMOVING
 
 
+async def test_asking_whether_a_removal_was_sent_is_no_sign_of_one(bench: Bench) -> None:
+    """Else a run that is reset to somewhere on its way back would take itself for one that forgot a removal."""
+    await bench.claim()
+    await write(bench, phase=Phase.SNAPSHOTTING, furthest=Phase.SNAPSHOTTING)
+    order = bench.order(Order, Phase.REMOVING)
+    for _ in range(2):
+        assert not (await bench.run(EtcdMemberActivities(bench.tools).settle_removal, order)).may_be_sent
+    assert (await read(bench))[1].furthest is Phase.SNAPSHOTTING
+
+
+async def test_the_record_names_the_node_of_the_latest_plan(bench: Bench) -> None:
+    """The pod of a dead node comes up on another one: it is that one which is to be given up."""
+    await bench.claim()
+    order = bench.order(Order)
+    elsewhere = order.model_copy(update={"pins": order.pins.model_copy(update={"node": "elsewhere"})})
+    await in_an_activity(Attempt(bench.tools, elsewhere).begin)
+    _, record = await read(bench)
+    assert record.pins is not None
+    assert (record.node, record.pins.node) == ("elsewhere", "elsewhere")
+
+
 async def test_without_the_record_a_removal_may_have_been_sent(bench: Bench) -> None:
     order = bench.order(Order, Phase.REMOVING)
     assert (await bench.run(EtcdMemberActivities(bench.tools).settle_removal, order)).may_be_sent

@@ -292,6 +292,19 @@ async def test_a_world_that_moved_while_the_node_was_waited_for_is_put_back(stag
     assert stage.script.calls[-2:] == [UNCORDON, "delete_replacement_record"]
 
 
+async def test_a_pod_that_left_the_node_that_was_taken_for_it_gives_that_node_back(stage: Stage) -> None:
+    stage.script.answers["take_node"] = NodeTaken(waited=True)
+    begun = stage.script.block("take_node")
+    handle = await stage.start()
+    await asyncio.wait_for(begun.wait(), 30)
+    moved = PLAN.model_copy(update={"pins": PINS.model_copy(update={"node": "elsewhere"})})
+    stage.script.answers["preflight"] = Preflighted(plan=moved)
+    stage.script.release("take_node")
+    error, _ = await stage.failure(handle)
+    assert (error.type, "has left" in error.message) == ("RolledBack", True)
+    assert stage.script.orders[UNCORDON]["pins"]["node"] == PINS.node
+
+
 async def test_words_that_nobody_waits_for_are_rejected(stage: Stage) -> None:
     begun = stage.script.block("drain_node")
     handle = await stage.start()
