@@ -13,7 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
@@ -59,9 +60,11 @@ class KubernetesCluster:
 
     def __init__(self, configuration: Configuration, limit: TokenBucket | None = None) -> None:
         self._certificate: str | None = configuration.cert_file
+        session = {"trust_env": False, "proxy": configuration.proxy or _proxy_of(configuration.host)}
+        configuration.client_session_kwargs = session
         self._client = ApiClient(configuration)
         for_execs = copy.copy(configuration)
-        for_execs.client_session_kwargs = {"middlewares": (_sent_once,)}
+        for_execs.client_session_kwargs = session | {"middlewares": (_sent_once,)}
         self._websockets = WsApiClient(for_execs, heartbeat=WEBSOCKET_HEARTBEAT_SECONDS)
         self._limit = limit or TokenBucket(0, 1)
 
@@ -340,6 +343,15 @@ class KubernetesCluster:
             raise
         async with socket:
             yield socket
+
+
+def _proxy_of(server: str) -> str | None:
+    """The proxy that the environment names for the API server (HTTPS_PROXY, NO_PROXY), as for kubectl, looked up once.
+
+    aiohttp would do it anew for each request, not for execs, and read ~/.netrc, whose passwords are for others.
+    """
+    address = urlsplit(server)
+    return None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
 
 
 async def _sent_once(

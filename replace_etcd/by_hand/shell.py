@@ -9,6 +9,7 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 WIDTH = 110
@@ -30,6 +31,7 @@ class Step:
     only_if: str = ""
 
 
+@lru_cache(maxsize=1024)  # the words are written anew with every change of the record
 def remark(text: str, indent: str = "") -> str:
     """Words for people, as comment lines; no text can break out of them."""
     width = WIDTH - 2 - len(indent)

@@ -145,7 +145,6 @@ def worker(directory: Path, queue: str, proxy: Proxy, temporal: TemporalServer, 
         "REPLACE_ETCD_JANITOR_INTERVAL_SECONDS": "0",
         "REPLACE_ETCD_COMMAND_TIMEOUT_SECONDS": "3",
         "REPLACE_ETCD_SNAPSHOT_DIR": str(snapshots),
-        "NETRC": os.devnull,  # read anew for each request otherwise
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
     command = [sys.executable, "-m", "tests.robustness.worker_process", proxy.url]
