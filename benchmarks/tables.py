@@ -97,7 +97,12 @@ def unavoidable(result: Replacements, walk: Walk) -> dict[str, float]:
     """What this walk had to wait for: the world, the probes that the contract asks for, and Temporal's floor."""
     noop = statistics.median(result.noop_seconds)
     floor = noop * (walk.activities or 0)
-    return {**walk.waits, f"Temporal: {walk.activities} activities that do nothing": floor}
+    probes = sum(step.seconds for step in walk.steps if step.name == "watch_failed_member")
+    return {
+        "probes of the failed member before its eviction": max(0.0, probes - noop),
+        **walk.waits,
+        f"Temporal: {walk.activities} activities that do nothing": floor,
+    }
 
 
 def goals(result: Replacements, of: dict[str, list[Walk]]) -> str:

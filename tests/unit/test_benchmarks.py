@@ -152,3 +152,10 @@ def test_the_picture_shows_the_median_run_of_each_way(way: str) -> None:
     assert found is not None
     assert f"({way})" in words
     assert f"{found.seconds:.1f} s" in words
+
+
+def test_the_probes_before_the_eviction_are_a_wait_that_nobody_shortens() -> None:
+    """The contract asks for them; what the step costs beyond that is Temporal's, and counted there."""
+    watched = Span(name="watch_failed_member", begin=2, end=12.25)
+    found = tables.unavoidable(RESULT, walk("c", 20, activities=20).model_copy(update={"steps": [watched]}))
+    assert sum(found.values()) == pytest.approx(10.2 + 20 * 0.05)
