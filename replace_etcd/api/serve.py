@@ -114,7 +114,7 @@ def _check_tls(settings: ApiSettings) -> None:
         _readable(path)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_passphrase)
         if settings.tls_client_ca:
             context.load_verify_locations(settings.tls_client_ca)
     except (ssl.SSLError, OSError) as error:
@@ -122,6 +122,14 @@ def _check_tls(settings: ApiSettings) -> None:
         raise CannotServe(
             f"TLS cannot be used with {names}: {error.strerror or error}; give PEM files"
         ) from None
+
+
+def _no_passphrase() -> str:
+    """Asked for where the key is encrypted; without this OpenSSL asks the terminal, and waits."""
+    raise CannotServe(
+        "the key of TLS is encrypted, and nobody is there to type its passphrase: name in REPLACE_ETCD_API_TLS_KEY "
+        "one that is not, such as `openssl pkey -in KEY -out NEW` writes, readable to this user only"
+    )
 
 
 def _readable(path: Path) -> None:
