@@ -53,7 +53,7 @@ def test_every_exit_code_is_in_the_help() -> None:
 
 
 def test_help_loads_none_of_the_heavy_libraries() -> None:
-    heavy = ("temporalio", "aiohttp", "lab", "kubernetes")
+    heavy = ("temporalio", "aiohttp", "lab", "kubernetes", "sqlalchemy", "asyncio")
     program = f"""
 import sys
 from typer.testing import CliRunner
