@@ -18,11 +18,11 @@ from temporalio.client import Client
 from replace_etcd import temporal
 from replace_etcd.api import app as application
 from replace_etcd.api import pagerduty
-from replace_etcd.api.ledger import Ledger
 from replace_etcd.api.metrics import Metrics
 from replace_etcd.api.services import Services
 from replace_etcd.api.settings import ApiSettings
 from replace_etcd.api.tokens import TokenFile
+from replace_etcd.audit.keeper import AuditKeeper
 
 END_WITHIN_SECONDS = 20
 
@@ -72,11 +72,11 @@ class _Server(uvicorn.Server):
 async def _services(
     client: Client, settings: ApiSettings, tokens: TokenFile, audit: str, task_queue: str
 ) -> AsyncIterator[Services]:
-    ledger = Ledger(audit)
+    keeper = AuditKeeper(audit)
     try:
-        yield Services(client, ledger, settings, tokens, task_queue, Metrics())
+        yield Services(client, keeper, settings, tokens, task_queue, Metrics())
     finally:
-        await ledger.close()
+        await keeper.close()
 
 
 def _config(settings: ApiSettings) -> uvicorn.Config:

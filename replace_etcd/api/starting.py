@@ -127,7 +127,7 @@ async def _claim(services: Services, key: Key, wanted: str) -> Remembered:
     until = time.monotonic() + SOMEBODY_ELSES_START_SECONDS
     while True:
         try:
-            found = await services.ledger.ask(
+            found = await services.audit.ask(
                 lambda store: store.claim(key.text, key.owner, key.digest, wanted)
             )
         except KeyConflict:
@@ -233,6 +233,6 @@ async def _note(
 async def _quietly(services: Services, what: str, question: Callable[[AuditStore], object]) -> None:
     """A store that cannot be reached must not undo what has been started."""
     try:
-        await services.ledger.ask(question)
+        await services.audit.ask(question)
     except AuditUnavailable as error:
         structlog.get_logger().warning(what, reason=str(error))

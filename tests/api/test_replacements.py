@@ -117,7 +117,7 @@ async def test_while_temporal_does_not_answer_no_run_is_said_to_have_ended_witho
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, over = Run(user_cluster="it-runs"), Run(user_cluster="it-is-over")
-    await api.services.ledger.ask(lambda store: store.append([*runs.whole()[:2], *over.whole()]))
+    await api.services.audit.ask(lambda store: store.append([*runs.whole()[:2], *over.whole()]))
     monkeypatch.setattr(WorkflowHandle, "describe", unreachable)
     assert (await api.get("/v1/replacements/it-runs")).status_code == 503
     ended = (await api.get("/v1/replacements/it-is-over")).json()
@@ -181,7 +181,7 @@ class TestARepeat:
                     )
                 )
                 await standing(one, answers[0].json()["id"], running=False)
-            await asyncio.gather(one.services.ledger.close(), other.services.ledger.close())
+            await asyncio.gather(one.services.audit.close(), other.services.audit.close())
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [202]
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert await runs_of(client, user_cluster) == 1
