@@ -16,6 +16,7 @@ from replace_etcd.audit.log import AuditLog
 from replace_etcd.audit.views import ReplacementView
 from replace_etcd.models.orders import AuditOrder, Done
 from replace_etcd.models.result import Outcome
+from replace_etcd.runs import UntoldEnd
 
 # A run that was ended tells it within seconds, if it can, and so does the one that puts back what it left.
 QUIET_FOR = timedelta(seconds=60)
@@ -38,9 +39,11 @@ class AuditActivities:
 
 
 async def complete_audit(tools: Toolbox, recorded: Collection[str] = ()) -> None:
-    """Record the end of runs that were ended from outside before they held a record, which nobody else would tell of.
+    """Record the end of runs that nobody else would tell of.
 
-    The end of a run of which there is a record is told by whoever puts back what it left.
+    Those that were ended from outside before they held a record, and those whose input no worker has taken: of them
+    the audit knows where the API has noted the request. The end of a run of which there is, or was, a record is told by
+    whoever puts back what it left.
 
     Never in the way of the janitor: what goes wrong here is tried again by its next sweep.
     """
@@ -57,20 +60,23 @@ async def _complete(tools: Toolbox, audit: AuditLog, recorded: Collection[str]) 
     for view in await audit.unfinished(datetime.now(UTC) - QUIET_FOR):
         if view.run_id in recorded:
             continue
-        if await tools.runs.was_ended_from_outside(view.workflow_id, view.run_id):
-            await audit.append([_interrupted(view)])
+        end = await tools.runs.untold_end(view.workflow_id, view.run_id)
+        # The record goes before the audit is told: a restoration may be about to.
+        if end is not None and not await tools.runs.is_restored(view.user_cluster, view.run_id):
+            await audit.append([_end(view, end)])
 
 
-def _interrupted(view: ReplacementView) -> AuditEvent:
+def _end(view: ReplacementView, end: UntoldEnd) -> AuditEvent:
+    kind = EventKind.INTERRUPTED if end.outcome is Outcome.INTERRUPTED else EventKind.FINISHED
     return AuditEvent(
         run_id=view.run_id,
         workflow_id=view.workflow_id,
-        key="interrupted",
-        kind=EventKind.INTERRUPTED,
+        key=kind.value,
+        kind=kind,
         at=datetime.now(UTC),
         user_cluster=view.user_cluster,
         replica=view.replica,
         incident=view.incident,
-        outcome=Outcome.INTERRUPTED,
-        data={"reason": "ended from outside; nothing of it was left to put back", "by": "the janitor"},
+        outcome=end.outcome,
+        data={"reason": end.reason, "by": "the janitor"},
     )

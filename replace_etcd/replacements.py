@@ -6,6 +6,7 @@ business.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
 import secrets
@@ -205,18 +206,23 @@ def _words(described: WorkflowExecutionDescription, details: Payloads) -> str:
     return words if isinstance(words, str) else ""
 
 
-async def answer(run: Handle, update: str, word: Input, *, within: timedelta | None = None) -> None:
+async def answer(run: Handle, update: str, word: Input, *, within: timedelta) -> None:
     """Send an update (`approve`, `decline`, `resolve`, `abort`, `confirm_node_down`).
 
     Raises `NotTaken` where the replacement refuses it, or has ended; `TimeoutError` where no worker has heard it in
     time: the next one may still take it.
     """
+    seconds = within.total_seconds()
     try:
-        await run.execute_update(update, word, rpc_timeout=within)
+        # The server answers each call before long, and the SDK calls again without end: a limit of a call is none.
+        async with asyncio.timeout(seconds):
+            await run.execute_update(update, word)
     except WorkflowUpdateFailedError as error:
         raise NotTaken(str(error.cause), runs=True) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-        raise builtins.TimeoutError("no worker has heard it in time") from error
+        if (task := asyncio.current_task()) and task.cancelling():  # by our caller, not by the limit
+            raise asyncio.CancelledError from error
+        raise builtins.TimeoutError(f"no worker has heard it within {seconds:g} s") from error
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

@@ -4,10 +4,12 @@ A record alone cannot tell a run that works slowly from one that was ended from 
 answer would put things back under a living run. So whatever is not certain is `UNKNOWN`, and nobody acts on that.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from replace_etcd.models.record import Record
+from replace_etcd.models.result import Outcome
 
 
 class Chain(StrEnum):
@@ -17,6 +19,14 @@ class Chain(StrEnum):
     CLOSED = "closed"
     SUCCEEDED_BY = "succeeded by another run that is under way"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class UntoldEnd:
+    """The end of a run that could not tell it itself."""
+
+    outcome: Outcome
+    reason: str
 
 
 class ReplacementRuns(Protocol):
@@ -31,5 +41,11 @@ class ReplacementRuns(Protocol):
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
         """Whether one of our own runs is the newest of its id: a reset makes a new one; None where nobody can tell."""
 
-    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
-        """Whether one of our own runs was terminated, so that it told no end; False where nobody can tell."""
+    async def untold_end(self, workflow_id: str, run_id: str) -> UntoldEnd | None:
+        """How one of our own runs ended without telling it; None where it tells it, runs, or nobody can tell."""
+
+    async def is_restored(self, user_cluster: str, run_id: str) -> bool:
+        """Whether a restoration is at work there, or has put back what this run has left: its end is told by that.
+
+        True where nobody can tell: whoever asks comes again.
+        """

@@ -23,16 +23,20 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowFailureError,
+    WorkflowHandle,
 )
 from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from replace_etcd import search_attributes
 from replace_etcd.models.record import Record
-from replace_etcd.models.restoring import WORKFLOW_TYPE
-from replace_etcd.runs import Chain
+from replace_etcd.models.restoring import ID_PREFIX, WORKFLOW_TYPE, RestoreResult
+from replace_etcd.models.result import Outcome
+from replace_etcd.runs import Chain, UntoldEnd
 
 SCHEDULE = "restore-interrupted-replacements"
 NO_CATCH_UP = timedelta(seconds=10)  # the least that the server takes
@@ -190,14 +194,33 @@ class TemporalRuns:
             return None
         return described.run_id == run_id
 
-    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
-        """Whether a run of our own namespace was terminated, or timed out."""
+    async def untold_end(self, workflow_id: str, run_id: str) -> UntoldEnd | None:
+        """Of a run of our own namespace: terminated, timed out, or failed by an input that its worker refuses."""
+        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
         try:
-            handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
-            described = await handle.describe(rpc_timeout=ANSWER_WITHIN)
+            status = await _status(handle)
+            if status in FROM_OUTSIDE:
+                return UntoldEnd(Outcome.INTERRUPTED, "ended from outside; no record of it is left")
+            if status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED:
+                await handle.result(rpc_timeout=ANSWER_WITHIN)
         except RPCError:
-            return False
-        return described.raw_description.workflow_execution_info.status in FROM_OUTSIDE
+            return None
+        except WorkflowFailureError as failure:
+            if isinstance(failure.cause, ApplicationError) and failure.cause.type == "InvalidInput":
+                return UntoldEnd(Outcome.REFUSED, f"no worker takes its input: {failure.cause.message}")
+        return None
+
+    async def is_restored(self, user_cluster: str, run_id: str) -> bool:
+        """By the newest restoration of the user cluster, whose id keeps a second one out."""
+        handle = self._client.get_workflow_handle(f"{ID_PREFIX}{user_cluster}", result_type=RestoreResult)
+        try:
+            status = await _status(handle)
+            if status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+                return status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+            restored = await handle.result(rpc_timeout=ANSWER_WITHIN)
+        except RPCError as error:
+            return error.status is not RPCStatusCode.NOT_FOUND
+        return any(record.run_id == run_id and record.outcome for record in restored.records)
 
     async def _of_an_older_chain(self, record: Record) -> Chain:
         """Nothing of this id runs; but only Temporal's word on the run itself counts, not its absence."""
@@ -213,3 +236,8 @@ class TemporalRuns:
         service = self._client.workflow_service
         answer = await service.describe_workflow_execution(request, timeout=ANSWER_WITHIN)
         return answer.workflow_execution_info
+
+
+async def _status(run: WorkflowHandle[Any, Any]) -> int:
+    described = await run.describe(rpc_timeout=ANSWER_WITHIN)
+    return described.raw_description.workflow_execution_info.status

@@ -97,7 +97,7 @@ async def resolved(services: Services, caller: Caller, alert: Alert) -> Acted:
             data={"state": "resolved", "source": alert.source, "by": caller.name} | alert.evidence,
         )
         try:
-            await services.ledger.ask(lambda store: store.append([event]))
+            await services.audit.ask(lambda store: store.append([event]))
         except AuditUnavailable as error:
             raise unavailable(str(error)) from error
     return _count(services, alert, Acted(alert=alert.identity, result="noted", replacement=run_id))
@@ -128,7 +128,7 @@ def _request(services: Services, alert: Alert) -> ReplacementRequest:
 
 async def _known(services: Services, alert: Alert) -> Remembered | None:
     try:
-        return await services.ledger.ask(lambda store: store.recall(alert.key.text))
+        return await services.audit.ask(lambda store: store.recall(alert.key.text))
     except AuditUnavailable as error:
         raise unavailable(str(error)) from error
 

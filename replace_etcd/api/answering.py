@@ -101,7 +101,7 @@ async def _record(services: Services, found: Found, update: str, word: Input, wh
     said = word.model_dump(mode="json")
     by = str(said.get("by") or said.get("approver"))
     try:
-        await services.ledger.ask(
+        await services.audit.ask(
             lambda store: store.record_rejected_update(
                 workflow_id=found.workflow_id, run_id=found.run_id, update=update, by=by, why=why, said=said
             )

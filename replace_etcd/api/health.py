@@ -61,7 +61,7 @@ class Health:
         return "ok" if there else "nobody"
 
     async def _audit(self) -> str:
-        await self._services.ledger.ask(lambda store: store.recall("readyz"))
+        await self._services.audit.ask(lambda store: store.recall("readyz"))
         return "ok"
 
 

@@ -87,7 +87,7 @@ class Found:
 async def listed(services: Services, filters: Filters, limit: int, cursor: str | None) -> Page:
     """A page of the list."""
     try:
-        return await services.ledger.ask(lambda store: store.list(filters, limit=limit, cursor=cursor))
+        return await services.audit.ask(lambda store: store.list(filters, limit=limit, cursor=cursor))
     except BadCursor as error:
         raise Problem(422, "bad-cursor", str(error)) from None
     except AuditUnavailable as error:
@@ -98,7 +98,7 @@ async def audited(services: Services, name: str) -> Story:
     """The whole story of a run, from the audit."""
     try:
         wanted = name if UUID.fullmatch(name) else replacements.workflow_id_of(name)
-        story = await services.ledger.ask(lambda store: store.show(store.find(wanted) or ""))
+        story = await services.audit.ask(lambda store: store.show(store.find(wanted) or ""))
     except AuditUnavailable as error:
         raise unavailable(str(error)) from error
     if story is None:

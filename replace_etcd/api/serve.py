@@ -18,11 +18,11 @@ from temporalio.client import Client
 from replace_etcd import temporal
 from replace_etcd.api import app as application
 from replace_etcd.api import pagerduty
-from replace_etcd.api.ledger import Ledger
 from replace_etcd.api.metrics import Metrics
 from replace_etcd.api.services import Services
 from replace_etcd.api.settings import ApiSettings
 from replace_etcd.api.tokens import TokenFile
+from replace_etcd.audit.keeper import AuditKeeper
 
 END_WITHIN_SECONDS = 20
 
@@ -72,11 +72,11 @@ class _Server(uvicorn.Server):
 async def _services(
     client: Client, settings: ApiSettings, tokens: TokenFile, audit: str, task_queue: str
 ) -> AsyncIterator[Services]:
-    ledger = Ledger(audit)
+    keeper = AuditKeeper(audit)
     try:
-        yield Services(client, ledger, settings, tokens, task_queue, Metrics())
+        yield Services(client, keeper, settings, tokens, task_queue, Metrics())
     finally:
-        await ledger.close()
+        await keeper.close()
 
 
 def _config(settings: ApiSettings) -> uvicorn.Config:
@@ -114,7 +114,7 @@ def _check_tls(settings: ApiSettings) -> None:
         _readable(path)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_passphrase)
         if settings.tls_client_ca:
             context.load_verify_locations(settings.tls_client_ca)
     except (ssl.SSLError, OSError) as error:
@@ -122,6 +122,14 @@ def _check_tls(settings: ApiSettings) -> None:
         raise CannotServe(
             f"TLS cannot be used with {names}: {error.strerror or error}; give PEM files"
         ) from None
+
+
+def _no_passphrase() -> str:
+    """Asked for where the key is encrypted; without this OpenSSL asks the terminal, and waits."""
+    raise CannotServe(
+        "the key of TLS is encrypted, and nobody is there to type its passphrase: name in REPLACE_ETCD_API_TLS_KEY "
+        "one that is not, such as `openssl pkey -in KEY -out NEW` writes, readable to this user only"
+    )
 
 
 def _readable(path: Path) -> None:

@@ -11,11 +11,11 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from replace_etcd.api.ledger import Ledger
 from replace_etcd.api.metrics import Metrics
 from replace_etcd.api.problems import unavailable
 from replace_etcd.api.settings import ApiSettings
 from replace_etcd.api.tokens import TokenFile
+from replace_etcd.audit.keeper import AuditKeeper
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Services:
     """Temporal, the audit store, and how the API is set."""
 
     client: Client
-    ledger: Ledger
+    audit: AuditKeeper
     settings: ApiSettings
     tokens: TokenFile
     task_queue: str

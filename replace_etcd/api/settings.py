@@ -29,7 +29,7 @@ class ApiSettings(BaseSettings):
         default=Path("/etc/replace-etcd/tokens"), description="who may do what: `replace-etcd api token` adds"
     )
     tls_certificate: Path | None = Field(default=None, description="certificate chain, PEM")
-    tls_key: Path | None = Field(default=None, description="its key, PEM")
+    tls_key: Path | None = Field(default=None, description="its key, PEM, without a passphrase")
     tls_client_ca: Path | None = Field(
         default=None, description="authorities whose client certificates are demanded, PEM; none: no demand"
     )

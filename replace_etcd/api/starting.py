@@ -2,7 +2,7 @@
 
 Temporal keeps a second run out while the first one runs; that a repeat finds the first one after its end as well is the
 audit store's part. A key is claimed before the start and carried by the run in its memo: whoever takes over the claim
-of a process that died in between finds that run instead of starting another.
+of a process that died in between, or that got no answer of Temporal, finds that run instead of starting another.
 """
 
 from __future__ import annotations
@@ -51,6 +51,19 @@ class Started:
     warnings: list[str] = field(default_factory=list)
 
 
+class AlreadyRuns(Problem):
+    """409: one of the user cluster runs, so nothing was started."""
+
+    def __init__(self, services: Services, error: replacements.AlreadyRuns) -> None:
+        super().__init__(
+            409,
+            "already-runs",
+            f"{error}: follow it, or abort it",
+            headers={"Location": services.location(error.run_id or error.workflow_id)},
+            replacement=error.run_id,
+        )
+
+
 def key_of(request: ReplacementRequest, caller: Caller, given: str | None) -> Key | None:
     """The caller's own key, else the incident's, which is everybody's: one plan and one replacement for each."""
     digest = _digest(request)
@@ -70,7 +83,7 @@ def _digest(request: ReplacementRequest) -> str:
 
 
 async def start(services: Services, request: ReplacementRequest, caller: Caller, key: Key | None) -> Started:
-    """Start it, or find the run that the key has started; a start that fails leaves the key unused."""
+    """Start it, or find the run that the key has started; a start that is refused leaves the key unused."""
     asked = replacements.payload(request) | {"requested_by": caller.name}
     request = ReplacementRequest.model_validate(asked)
     try:
@@ -114,14 +127,14 @@ async def _claim(services: Services, key: Key, wanted: str) -> Remembered:
     until = time.monotonic() + SOMEBODY_ELSES_START_SECONDS
     while True:
         try:
-            found = await services.ledger.ask(
+            found = await services.audit.ask(
                 lambda store: store.claim(key.text, key.owner, key.digest, wanted)
             )
         except KeyConflict:
             raise Problem(
                 422,
                 "key-reused",
-                "this Idempotency-Key, or the incident, has started something else before: repeat that request "
+                "this Idempotency-Key, or the incident, was sent with something else before: repeat that request "
                 "as it was, or send an Idempotency-Key of its own",
             ) from None
         if found.is_ours or found.run_id is not None:
@@ -137,9 +150,15 @@ async def _begin_claimed(
     services: Services, request: ReplacementRequest, key: Key, claim: Remembered
 ) -> Started:
     try:
-        began = await _begin(services, request, claim.workflow_id, key)
-    except BaseException:
+        if claim.taken_over and (found := await _started_before(services, claim.workflow_id, key)):
+            began = Started(claim.workflow_id, found, repeated=True)
+        else:
+            began = await _begin(services, request, claim.workflow_id, key)
+    except AlreadyRuns:
         await _quietly(services, "a key stays claimed", lambda store: store.release(key.text))
+        raise
+    except BaseException:  # a cancel, too: what was sent may have been heard
+        await _quietly(services, "a key stays claimed", lambda store: store.give_up(key.text))
         raise
     await _quietly(
         services,
@@ -165,7 +184,7 @@ async def _begin(services: Services, request: ReplacementRequest, wanted: str, k
         except replacements.AlreadyRuns as error:
             if key is not None and (found := await _carrying(services.client, wanted, key)):
                 return Started(wanted, found, repeated=True)
-            raise _already_runs(services, error) from None
+            raise AlreadyRuns(services, error) from None
         return Started(wanted, run.run_id or "")
 
 
@@ -180,15 +199,13 @@ async def _carrying(client: Client, workflow_id: str, key: Key) -> str | None:
     return described.run_id if (await described.memo()).get(MEMO) == key.text else None
 
 
-def _already_runs(services: Services, error: replacements.AlreadyRuns) -> Problem:
-    where = services.location(error.run_id or error.workflow_id)
-    return Problem(
-        409,
-        "already-runs",
-        f"{error}: follow it, or abort it",
-        headers={"Location": where},
-        replacement=error.run_id,
-    )
+async def _started_before(services: Services, workflow_id: str, key: Key) -> str | None:
+    """A run that this key has started and others have followed: the newest one is looked at before each start."""
+    async with temporal_answers():
+        async for run in services.client.list_workflows(f"WorkflowId = '{workflow_id}'"):
+            if (await run.memo()).get(MEMO) == key.text:
+                return run.run_id
+    return None
 
 
 async def _note(
@@ -216,6 +233,6 @@ async def _note(
 async def _quietly(services: Services, what: str, question: Callable[[AuditStore], object]) -> None:
     """A store that cannot be reached must not undo what has been started."""
     try:
-        await services.ledger.ask(question)
+        await services.audit.ask(question)
     except AuditUnavailable as error:
         structlog.get_logger().warning(what, reason=str(error))

@@ -1,10 +1,10 @@
 """Which run a request of the API's has started: Temporal forgets that when the run has closed, the store does not.
 
 A key is claimed before the start, so that of two API processes one starts; the run is written down after it. A claim
-whose process died before that may be taken over once it is old.
+whose process died before that may be taken over once it is old, and one that was given up at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -12,13 +12,15 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from replace_etcd.audit.schema import keys, one_at_a_time
 
 CLAIM_LASTS = timedelta(seconds=60)
+GIVEN_UP = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
 class Remembered:
     """A key, and the run that it has started; `run_id` is None while its start is under way.
 
-    `is_ours` is said to the one caller that has to start it, under this very `workflow_id`.
+    `is_ours` is said to the one caller that has to start it, under this very `workflow_id`; where the claim is
+    `taken_over` an earlier caller may have started it.
     """
 
     key: str
@@ -28,6 +30,7 @@ class Remembered:
     run_id: str | None
     claimed_at: datetime
     is_ours: bool = False
+    taken_over: bool = False
 
 
 class KeyConflict(Exception):
@@ -61,7 +64,7 @@ def claim(
         raise KeyConflict(f"the key {key} was used before, for another request: send a new key")
     if found.run_id is None and now - found.claimed_at > CLAIM_LASTS:
         connection.execute(update(keys).where(keys.c.key == key).values(claimed_at=now.isoformat()))
-        return Remembered(key, token_name, request_digest, found.workflow_id, None, now, is_ours=True)
+        return replace(found, claimed_at=now, is_ours=True, taken_over=True)
     return found
 
 
@@ -80,6 +83,12 @@ def remember(
 def release(connection: Connection, key: str) -> None:
     """Forget a claim whose start was refused, so that a later repeat may try again; a run is never forgotten."""
     connection.execute(delete(keys).where(keys.c.key == key, keys.c.run_id.is_(None)))
+
+
+def give_up(connection: Connection, key: str) -> None:
+    """Let the next one take over a claim of which nobody can tell whether it has led to a run."""
+    unsettled = update(keys).where(keys.c.key == key, keys.c.run_id.is_(None))
+    connection.execute(unsettled.values(claimed_at=GIVEN_UP.isoformat()))
 
 
 def _remembered(row: Row[tuple[object, ...]]) -> Remembered:

@@ -188,6 +188,11 @@ class AuditStore:
         with self._writes() as connection:
             idempotency.release(connection, key)
 
+    def give_up(self, key: str) -> None:
+        """After a start of which nobody can tell whether it went through: the next request takes the claim over."""
+        with self._writes() as connection:
+            idempotency.give_up(connection, key)
+
     @contextmanager
     def _writes(self) -> Iterator[Connection]:
         with (

@@ -50,7 +50,9 @@ async def answer(name: str, update: str, said: Mapping[str, str | None]) -> int:
             raise CliError(f"not taken: {error}", Exit.REFUSED) from None
         except TimeoutError as error:
             raise CliError(
-                f"{error}: it may still be taken; see whether a worker runs", Exit.FAILED
+                f"{error}: it may still be taken; see whether a worker runs, and where it stands with: "
+                f"replace-etcd status {answers.user_cluster_of(described.id)}",
+                Exit.FAILED,
             ) from None
     Console(soft_wrap=True, highlight=False).print(
         f"{described.id} has taken it; see what it does with: "

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from replace_etcd.cli.connection import asks_temporal
+
 Listen = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Where to listen.", show_default="127.0.0.1:8080"),
@@ -16,6 +18,7 @@ app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
 
 
 @app.callback()
+@asks_temporal
 def api(context: typer.Context, *, listen: Listen = None) -> None:
     """Serve the HTTP API for incident tooling until Ctrl-C or SIGTERM.
 

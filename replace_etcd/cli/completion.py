@@ -5,7 +5,6 @@ A completion must never be in the way: where Temporal does not answer within a m
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 
@@ -29,7 +28,9 @@ def _known(incomplete: str, condition: str) -> list[str]:
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stderr(nowhere),
     ):
-        from replace_etcd.cli import completing  # noqa: PLC0415 - so that --help answers at once
+        import asyncio  # noqa: PLC0415 - so that --help answers at once
+
+        from replace_etcd.cli import completing  # noqa: PLC0415
 
         found = asyncio.run(asyncio.wait_for(completing.user_clusters(condition), WITHIN_SECONDS))
     return [name for name in found if name.startswith(incomplete)]

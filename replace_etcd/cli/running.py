@@ -7,7 +7,6 @@ become one sentence and an exit code.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Coroutine
@@ -22,6 +21,8 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run(work: Coroutine[Any, Any, int], *, farewell: str = "interrupted") -> None:
     """Run it to its end and exit with the code that it returns."""
+    import asyncio  # noqa: PLC0415 - so that --help answers at once
+
     try:
         code = asyncio.run(_until_ended(work, farewell))
     except CliError as error:
@@ -33,6 +34,8 @@ def run(work: Coroutine[Any, Any, int], *, farewell: str = "interrupted") -> Non
 
 
 async def _until_ended(work: Coroutine[Any, Any, int], farewell: str) -> int:
+    import asyncio  # noqa: PLC0415
+
     task = asyncio.ensure_future(work)
     received: list[signal.Signals] = []
 

@@ -20,7 +20,7 @@ from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Pins
 from replace_etcd.models.record import Record
 from replace_etcd.pod_template import find_flag
-from replace_etcd.runs import Chain
+from replace_etcd.runs import Chain, UntoldEnd
 from replace_etcd.settings import Settings
 from tests.lab.conftest import client, control_plane, pki, world
 from tests.lab.world import World
@@ -48,7 +48,8 @@ class ScriptedRuns:
         self.states: dict[str, Chain] = {}
         self.cancelled: list[str] = []
         self.newest: dict[str, bool] = {}
-        self.terminated: set[str] = set()
+        self.ends: dict[str, UntoldEnd] = {}
+        self.restored: set[str] = set()
 
     async def state_of(self, record: Record) -> Chain:
         return self.states.get(record.first_run_id, Chain.UNKNOWN)
@@ -56,8 +57,11 @@ class ScriptedRuns:
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         self.cancelled.append(run_id)
 
-    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
-        return run_id in self.terminated
+    async def untold_end(self, workflow_id: str, run_id: str) -> UntoldEnd | None:
+        return self.ends.get(run_id)
+
+    async def is_restored(self, user_cluster: str, run_id: str) -> bool:
+        return run_id in self.restored
 
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:
         return self.newest.get(run_id)

@@ -16,11 +16,11 @@ from temporalio.service import RPCError
 
 from replace_etcd import replacements
 from replace_etcd.api import app, tokens
-from replace_etcd.api.ledger import Ledger
 from replace_etcd.api.metrics import Metrics
 from replace_etcd.api.services import Services
 from replace_etcd.api.settings import ApiSettings
 from replace_etcd.api.tokens import TokenFile
+from replace_etcd.audit.keeper import AuditKeeper
 from tests.cli import conftest as cli
 from tests.cli.conftest import QUEUE
 
@@ -69,7 +69,7 @@ class Api:
 
     async def audit(self, run_id: str) -> list[Any]:
         """The events of a run."""
-        return await self.services.ledger.ask(lambda store: store.events_of(run_id))
+        return await self.services.audit.ask(lambda store: store.events_of(run_id))
 
 
 class Apis:
@@ -89,9 +89,9 @@ class Apis:
         """Another process."""
         usual: dict[str, Any] = {"token_rate_per_minute": 60_000, "address_rate_per_minute": 60_000}
         chosen = ApiSettings(tokens_file=self.tokens_file, **usual | settings)
-        ledger = Ledger(self.audit if audit is None else audit)
-        self._stack.push_async_callback(ledger.close)
-        services = Services(self._client, ledger, chosen, TokenFile(chosen.tokens_file), queue, Metrics())
+        keeper = AuditKeeper(self.audit if audit is None else audit)
+        self._stack.push_async_callback(keeper.close)
+        services = Services(self._client, keeper, chosen, TokenFile(chosen.tokens_file), queue, Metrics())
         return Api(services, self.secrets)
 
 

@@ -201,8 +201,8 @@ class TestHowOften:
         assert (rate.take("a"), rate.take("a")) == (0, 1)
         for number in range(MOST_KEYS):
             rate.take(str(number))
-        assert len(rate._levels) == MOST_KEYS
-        assert "a" not in rate._levels
+        assert len(rate._buckets) == MOST_KEYS
+        assert "a" not in rate._buckets
 
 
 async def test_a_defect_is_a_problem_that_tells_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import html
 import re
 from contextlib import nullcontext
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -116,7 +117,7 @@ async def test_while_temporal_does_not_answer_no_run_is_said_to_have_ended_witho
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, over = Run(user_cluster="it-runs"), Run(user_cluster="it-is-over")
-    await api.services.ledger.ask(lambda store: store.append([*runs.whole()[:2], *over.whole()]))
+    await api.services.audit.ask(lambda store: store.append([*runs.whole()[:2], *over.whole()]))
     monkeypatch.setattr(WorkflowHandle, "describe", unreachable)
     assert (await api.get("/v1/replacements/it-runs")).status_code == 503
     ended = (await api.get("/v1/replacements/it-is-over")).json()
@@ -180,7 +181,7 @@ class TestARepeat:
                     )
                 )
                 await standing(one, answers[0].json()["id"], running=False)
-            await asyncio.gather(one.services.ledger.close(), other.services.ledger.close())
+            await asyncio.gather(one.services.audit.close(), other.services.audit.close())
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [202]
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert await runs_of(client, user_cluster) == 1
@@ -212,6 +213,49 @@ class TestARepeat:
             monkeypatch.setattr("replace_etcd.audit.idempotency.CLAIM_LASTS", timedelta(days=-1))
             second = await apis.one().post("/v1/replacements", body, **key)
         assert (second.status_code, second.json()["id"]) == (200, first.json()["id"])
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    async def test_a_start_without_an_answer_is_found_and_not_started_again(
+        self,
+        client: Client,
+        api: Api,
+        script: Script,
+        user_cluster: str,
+        monkeypatch: pytest.MonkeyPatch,
+        dry_run: bool,
+    ) -> None:
+        """A plan has an id of its own each time; a replacement may have been followed by another one."""
+        body, key = {"user_cluster": user_cluster, "dry_run": dry_run}, {"Idempotency-Key": "k"}
+        start, lost = replacements.start, []
+
+        async def unanswered(*words: Any, **more: Any) -> None:
+            lost.append(await start(*words, **more))
+            raise RPCError("Timeout expired", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+
+        async with working(client, script):
+            with monkeypatch.context() as patched:
+                patched.setattr(replacements, "start", unanswered)
+                first = await api.post("/v1/replacements", body, **key)
+            (run,) = lost
+            await replacements.ending(run)
+            between = await api.post("/v1/replacements", body, **{"Idempotency-Key": "another"})
+            await standing(api, between.json()["id"], running=False)
+            other = await api.post("/v1/replacements", body | {"reason": "another"}, **key)
+            repeats = [await api.post("/v1/replacements", body, **key) for _ in range(2)]
+        assert (first.status_code, between.status_code, other.status_code) == (503, 202, 422)
+        assert [(again.status_code, again.json()["id"]) for again in repeats] == [(200, run.run_id)] * 2
+
+    async def test_a_start_that_did_not_get_through_is_started_by_the_repeat(
+        self, client: Client, api: Api, script: Script, user_cluster: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        body, key = {"user_cluster": user_cluster}, {"Idempotency-Key": "k"}
+        with monkeypatch.context() as patched:
+            patched.setattr(replacements, "start", unreachable)
+            first = await api.post("/v1/replacements", body, **key)
+        async with working(client, script):
+            second = await api.post("/v1/replacements", body, **key)
+            ended = await standing(api, second.json()["id"], running=False)
+        assert (first.status_code, second.status_code, ended["outcome"]) == (503, 202, "replaced")
 
     async def test_another_token_has_its_own_keys(
         self, client: Client, api: Api, script: Script, user_cluster: str

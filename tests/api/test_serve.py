@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 import replace_etcd.api
 from lab.temporal_server import TemporalServer
@@ -75,6 +76,7 @@ def environment(server: TemporalServer, tmp_path: Path, authority: trustme.CA) -
     for number, piece in enumerate(certificate.cert_chain_pems):
         piece.write_to_path(tmp_path / "chain.pem", append=number > 0)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (tmp_path / "encrypted.pem").write_bytes(encrypted(certificate.private_key_pem.bytes()))
     return {
         "TEMPORAL_ADDRESS": server.address,
         "REPLACE_ETCD_AUDIT": f"sqlite:///{tmp_path / 'audit.db'}",
@@ -84,6 +86,15 @@ def environment(server: TemporalServer, tmp_path: Path, authority: trustme.CA) -
         "REPLACE_ETCD_API_TLS_KEY": str(tmp_path / "key.pem"),
         "REPLACE_ETCD_API_TLS_CLIENT_CA": str(tmp_path / "ca.pem"),
     }
+
+
+def encrypted(key: bytes) -> bytes:
+    """The same key, for those who know its passphrase."""
+    return serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"passphrase"),
+    )
 
 
 @asynccontextmanager
@@ -133,6 +144,10 @@ async def test_it_serves_with_tls_for_those_with_a_certificate_and_a_token(
         ({"REPLACE_ETCD_API_TLS_KEY": ""}, "TLS needs REPLACE_ETCD_API_TLS_CERTIFICATE and .*_KEY, both"),
         ({"REPLACE_ETCD_API_TLS_KEY": "/nowhere.pem"}, "/nowhere.pem cannot be read"),
         ({"REPLACE_ETCD_API_TLS_KEY": "{folder}/ca.pem"}, "TLS cannot be used with .*give PEM files"),
+        (
+            {"REPLACE_ETCD_API_TLS_KEY": "{folder}/encrypted.pem"},
+            "the key of TLS is encrypted.*openssl pkey",
+        ),
         (
             {"REPLACE_ETCD_API_TOKENS_FILE": "/nowhere"},
             "/nowhere cannot be read .No such file.*api token NAME",

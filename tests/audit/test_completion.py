@@ -12,30 +12,37 @@ from activities.step import Toolbox
 from replace_etcd.audit.events import AuditEvent, EventKind
 from replace_etcd.audit.keeper import AuditKeeper
 from replace_etcd.audit.log import AuditLog
+from replace_etcd.audit.page import replacement_page
 from replace_etcd.audit.store import AuditStore
 from replace_etcd.audit.views import ReplacementView
 from replace_etcd.models.orders import AuditOrder
 from replace_etcd.models.result import Outcome
+from replace_etcd.runs import UntoldEnd
 from tests.activities.conftest import IDENTITY, SETTINGS, ScriptedRuns
 from tests.audit.conftest import Run
+
+TERMINATED = UntoldEnd(Outcome.INTERRUPTED, "ended from outside")
 
 
 def tools_of(audit: AuditLog | None, *terminated: str) -> Toolbox:
     runs = ScriptedRuns()
-    runs.terminated = set(terminated)
+    runs.ends = dict.fromkeys(terminated, TERMINATED)
+    runs.ends["not accepted"] = UntoldEnd(Outcome.REFUSED, "no worker takes its input: replica: unknown")
+    runs.restored = {"restored"}
     return Toolbox(None, SETTINGS, IDENTITY, runs, audit)  # type: ignore[arg-type]
 
 
 async def test_only_what_was_ended_from_outside_and_has_no_end_gets_one(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'audit.db'}"
     keeper = AuditKeeper(url)
-    for name in ("terminated", "running", "recorded"):
+    for name in ("terminated", "running", "recorded", "restored", "not accepted"):
         await keeper.append(Run(name, incident="INC-7").whole()[:2])
     await keeper.append(Run("ended").whole())
     just_now = Run("just now", began=datetime.now(UTC))
     await keeper.append(just_now.whole()[:1])
     for _ in range(2):  # each sweep
-        await complete_audit(tools_of(keeper, "terminated", "ended", "just now", "recorded"), {"recorded"})
+        tools = tools_of(keeper, "terminated", "ended", "just now", "recorded", "restored")
+        await complete_audit(tools, {"recorded"})
     store = AuditStore.open(url)
     ends = {view.run_id: view.outcome for view in store.list().items}
     assert ends == {
@@ -44,8 +51,14 @@ async def test_only_what_was_ended_from_outside_and_has_no_end_gets_one(tmp_path
         "ended": Outcome.REPLACED,
         "just now": None,
         "recorded": None,
+        "restored": None,
+        "not accepted": Outcome.REFUSED,
     }
     assert [event.kind for event in store.events_of("terminated")][-1] is EventKind.INTERRUPTED
+    refused = store.show("not accepted")
+    assert refused is not None
+    assert refused.replacement.reason == "no worker takes its input: replica: unknown"
+    assert "replica: unknown" in replacement_page(refused)
     store.close()
 
 

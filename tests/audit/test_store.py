@@ -305,6 +305,20 @@ def test_a_claim_that_was_refused_or_forgotten_may_be_made_again(
     assert store.claim("key", "token", "digest", "w").is_ours
 
 
+def test_a_claim_that_was_given_up_goes_to_the_next_one_with_its_workflow_id(store: AuditStore) -> None:
+    store.claim("key", "token", "digest", "plan-etcd.x")
+    store.give_up("key")
+    with pytest.raises(KeyConflict):
+        store.claim("key", "token", "another", "plan-etcd.y")
+    second = store.claim("key", "token", "digest", "plan-etcd.y")
+    assert (second.workflow_id, second.is_ours, second.taken_over) == ("plan-etcd.x", True, True)
+    assert not store.claim("key", "token", "digest", "plan-etcd.y").is_ours
+    store.remember("key", "token", "digest", "plan-etcd.x", "run-1")
+    store.give_up("key")
+    known = store.claim("key", "token", "digest", "plan-etcd.y")
+    assert (known.run_id, known.is_ours) == ("run-1", False)
+
+
 def test_runs_without_an_end_are_known(store: AuditStore, a_run: Callable[..., Run]) -> None:
     store.append(a_run("ended").whole())
     store.append(a_run("open").whole()[:2])

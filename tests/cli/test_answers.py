@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 
+from lab.temporal_server import TemporalServer
 from replace_etcd import replacements
-from replace_etcd.cli import runs
+from replace_etcd.cli import answering, runs
+from replace_etcd.cli.exits import CliError, Exit
 from replace_etcd.models.orders import Preflighted
-from replace_etcd.models.request import ReplacementRequest
+from replace_etcd.models.request import ReplacementRequest, Word
 from tests.cli.conftest import QUEUE, Terminal, working
 from tests.workflows.script import PINS, PLAN, Script
 
@@ -109,3 +115,60 @@ async def test_nothing_is_sent_where_nobody_can_hear_it(
     assert "nothing was sent" in deaf.err
     assert gone.code == 3
     assert f"{run.id} does not run any more (terminated)" in gone.err
+
+
+async def test_what_a_worker_that_has_gone_does_not_hear_ends_in_a_sentence(
+    client: Client,
+    server: TemporalServer,
+    script: Script,
+    user_cluster: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Temporal counts a worker for a minute after its end."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
+    monkeypatch.setattr(answering, "HEARD_WITHIN", timedelta(seconds=0.5))
+    async with working(client, script):
+        run = await waiting(client, user_cluster, "approval", require_approval=True)
+    with pytest.raises(
+        CliError, match=r"no worker has heard it within 0\.5 s: it may still be taken"
+    ) as ended:
+        await answering.answer(user_cluster, "abort", {"by": "ann", "reason": ""})
+    assert ended.value.code == Exit.FAILED
+    await run.terminate()
+
+
+class Unheard:
+    """A run as the SDK shows one that nobody works for: it calls the server again and again, and no call takes long."""
+
+    id = "replace-etcd.user-cluster-1"
+
+    def __init__(self) -> None:
+        self.calls = asyncio.Event()
+
+    async def execute_update(self, *_: object, **__: object) -> None:
+        """A cancel is told as if the call had taken too long."""
+        self.calls.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            raise WorkflowUpdateRPCTimeoutOrCancelledError from error
+
+
+async def test_the_limit_is_that_of_the_answer_and_not_of_each_call() -> None:
+    run: Any = Unheard()
+    async with asyncio.timeout(10):
+        with pytest.raises(TimeoutError, match=r"within 0\.1 s"):
+            await replacements.answer(run, "abort", Word(by="ann"), within=timedelta(seconds=0.1))
+
+
+async def test_a_ctrl_c_is_no_time_limit() -> None:
+    run: Any = Unheard()
+    sending = asyncio.create_task(
+        replacements.answer(run, "abort", Word(by="ann"), within=timedelta(seconds=60))
+    )
+    await run.calls.wait()
+    sending.cancel()
+    with suppress(asyncio.CancelledError):
+        await sending
+    assert sending.cancelled()

@@ -18,7 +18,7 @@ from replace_etcd.kubernetes_cluster import connect
 from replace_etcd.models.plan import Pins, Plan
 from replace_etcd.models.record import Record
 from replace_etcd.models.request import ReplacementRequest
-from replace_etcd.runs import Chain
+from replace_etcd.runs import Chain, UntoldEnd
 from replace_etcd.settings import Settings
 from tests.e2e.conftest import NAMESPACE, as_asked
 
@@ -34,7 +34,10 @@ class NoRuns:
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         raise AssertionError("nothing is cancelled by looking")
 
-    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
+    async def untold_end(self, workflow_id: str, run_id: str) -> UntoldEnd | None:
+        return None
+
+    async def is_restored(self, user_cluster: str, run_id: str) -> bool:
         return False
 
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:

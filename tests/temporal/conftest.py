@@ -7,11 +7,14 @@ import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from lab.temporal_server import running_temporal
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.record import Record
+from replace_etcd.models.restoring import Restored, RestoreResult, Verdict
+from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import TemporalRuns, cluster_id
 
 QUEUE = "waiting"
@@ -24,11 +27,17 @@ class Waiting:
 
     def __init__(self) -> None:
         self._over = False
+        self._failure: str | None = None
 
     @workflow.signal
     async def end(self) -> None:
         """Let it complete."""
         self._over = True
+
+    @workflow.signal
+    async def fail(self, kind: str) -> None:
+        """Let it fail with an error of that type."""
+        self._failure, self._over = kind, True
 
     @workflow.query
     def began(self) -> bool:
@@ -39,6 +48,33 @@ class Waiting:
     async def run(self) -> None:
         """Wait."""
         await workflow.wait_condition(lambda: self._over)
+        if self._failure:
+            raise ApplicationError("as it was told", type=self._failure)
+
+
+@workflow.defn
+class Restoring:
+    """Stands for a restoration: it runs until it is told whose record it has taken over."""
+
+    def __init__(self) -> None:
+        self._run_id = ""
+
+    @workflow.signal
+    async def end(self, run_id: str) -> None:
+        """Let it complete."""
+        self._run_id = run_id
+
+    @workflow.run
+    async def run(self) -> RestoreResult:
+        """Wait."""
+        await workflow.wait_condition(lambda: bool(self._run_id))
+        record = Restored(
+            user_cluster="user-cluster-1",
+            verdict=Verdict.INTERRUPTED,
+            run_id=self._run_id,
+            outcome=Outcome.INTERRUPTED,
+        )
+        return RestoreResult(records=[record])
 
 
 class Temporal:
@@ -80,5 +116,5 @@ class Temporal:
 async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Temporal]:
     async with running_temporal(tmp_path_factory.mktemp("temporal")) as server:
         client = await Client.connect(server.address, data_converter=pydantic_data_converter)
-        async with Worker(client, task_queue=QUEUE, workflows=[Waiting]):
+        async with Worker(client, task_queue=QUEUE, workflows=[Waiting, Restoring]):
             yield Temporal(client, await cluster_id(client))

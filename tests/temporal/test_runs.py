@@ -10,9 +10,11 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
 from lab.temporal_server import running_temporal
+from replace_etcd.models.restoring import RestoreResult
+from replace_etcd.models.result import Outcome
 from replace_etcd.runs import Chain
 from replace_etcd.temporal import TemporalRuns, cluster_id
-from tests.temporal.conftest import Temporal, Waiting
+from tests.temporal.conftest import QUEUE, Restoring, Temporal, Waiting
 
 Run = WorkflowHandle[Waiting, None]
 
@@ -72,6 +74,44 @@ async def test_a_newer_run_of_the_same_id_takes_the_record_over_itself(temporal:
     assert await temporal.runs.state_of(temporal.record(first)) is Chain.CLOSED
 
 
+async def test_only_an_end_that_the_run_could_not_tell_is_told_for_it(temporal: Temporal) -> None:
+    run = await temporal.start()
+    assert await temporal.runs.untold_end(run.id, str(run.run_id)) is None
+    await run.terminate()
+    end = await temporal.runs.untold_end(run.id, str(run.run_id))
+    assert end is not None
+    assert end.outcome is Outcome.INTERRUPTED
+    for kind, outcome in (("InvalidInput", Outcome.REFUSED), ("RolledBack", None)):
+        failed = await temporal.start()
+        await failed.signal(Waiting.fail, kind)
+        with pytest.raises(WorkflowFailureError):
+            await failed.result()
+        end = await temporal.runs.untold_end(failed.id, str(failed.run_id))
+        assert (end and end.outcome) is outcome
+    assert await temporal.runs.untold_end(run.id, str(uuid.uuid4())) is None
+
+
+async def test_a_restoration_tells_the_end_of_the_run_whose_record_it_takes(temporal: Temporal) -> None:
+    """While it is at work nobody knows yet whose that is; one that was ended itself tells nothing any more."""
+
+    async def restoring() -> WorkflowHandle[Restoring, RestoreResult]:
+        return await temporal.client.start_workflow(
+            Restoring.run, id="restore-etcd.user-cluster-1", task_queue=QUEUE
+        )
+
+    async def is_restored(run_id: str) -> bool:
+        return await temporal.runs.is_restored("user-cluster-1", run_id)
+
+    assert not await is_restored("one")
+    restoration = await restoring()
+    assert await is_restored("another")
+    await restoration.signal(Restoring.end, "one")
+    await restoration.result()
+    assert [await is_restored(name) for name in ("one", "another")] == [True, False]
+    await (await restoring()).terminate()
+    assert not await is_restored("another")
+
+
 async def test_what_is_not_found_is_unknown(temporal: Temporal) -> None:
     """It may have been deleted, or past its retention; and a store that was lost knows nothing of what still runs."""
     run = await temporal.start()
@@ -112,6 +152,8 @@ async def test_where_the_server_is_gone_nothing_is_known(tmp_path_factory: pytes
         temporal = Temporal(client, await cluster_id(client))
         run: Run = client.get_workflow_handle_for(Waiting.run, "replace-etcd.x", run_id=str(uuid.uuid4()))
     assert await temporal.runs.state_of(temporal.record(run)) is Chain.UNKNOWN
+    assert await temporal.runs.untold_end(run.id, str(run.run_id)) is None
+    assert await temporal.runs.is_restored("user-cluster-1", str(run.run_id))
 
 
 async def test_a_cancel_reaches_the_run_that_is_named_and_no_other(temporal: Temporal) -> None:

@@ -13,7 +13,7 @@ import trustme
 from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import AdminCluster, CommandResult, Kind, Object
 from replace_etcd.models.record import Record
-from replace_etcd.runs import Chain
+from replace_etcd.runs import Chain, UntoldEnd
 from replace_etcd.settings import Settings
 
 NAMES = ("kube-etcd-0", "kube-etcd-1", "kube-etcd-2")
@@ -135,7 +135,10 @@ class _NoRuns:
     async def cancel(self, workflow_id: str, run_id: str) -> None:
         raise AssertionError("nothing is cancelled here")
 
-    async def was_ended_from_outside(self, workflow_id: str, run_id: str) -> bool:
+    async def untold_end(self, workflow_id: str, run_id: str) -> UntoldEnd | None:
+        return None
+
+    async def is_restored(self, user_cluster: str, run_id: str) -> bool:
         return False
 
     async def is_newest(self, workflow_id: str, run_id: str) -> bool | None:

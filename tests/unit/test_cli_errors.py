@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from replace_etcd import logs
+from replace_etcd.api import tokens
 from replace_etcd.cli import app
 
 HERE = ["--user-cluster", "user-cluster-1"]
@@ -55,6 +57,18 @@ def test_a_temporal_that_does_not_answer_is_one_sentence(monkeypatch: pytest.Mon
     assert answer.exit_code == 2
     assert "Temporal does not answer at 127.0.0.1:9" in answer.stderr
     assert "set TEMPORAL_ADDRESS" in answer.stderr
+
+
+def test_the_api_asks_the_temporal_that_its_options_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens.add(tmp_path / "tokens", tokens.new_token("ann", ["read"])[1])
+    monkeypatch.setenv("REPLACE_ETCD_API_TOKENS_FILE", str(tmp_path / "tokens"))
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:10")
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    answer = CliRunner().invoke(app, ["api", "--listen", "127.0.0.1:0", "--address", "127.0.0.1:9"])
+    assert answer.exit_code == 2
+    assert "Temporal does not answer at 127.0.0.1:9" in answer.stderr
 
 
 def test_a_lab_that_does_not_run_is_one_sentence(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_every_command_explains_itself(words: list[str]) -> None:
     assert "Usage: replace-etcd" in answer.output
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "api"])
 def test_every_command_for_temporal_takes_the_options_of_the_temporal_cli(name: str) -> None:
     answer = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
     for option in ("--address", "--namespace", "--profile", "--config-file"):
@@ -53,7 +53,7 @@ def test_every_exit_code_is_in_the_help() -> None:
 
 
 def test_help_loads_none_of_the_heavy_libraries() -> None:
-    heavy = ("temporalio", "aiohttp", "lab", "kubernetes")
+    heavy = ("temporalio", "aiohttp", "lab", "kubernetes", "sqlalchemy", "asyncio")
     program = f"""
 import sys
 from typer.testing import CliRunner
