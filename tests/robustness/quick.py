@@ -17,7 +17,7 @@ from tests.robustness.cells import Cell, Row, cells
 from tests.robustness.full import key_of, table
 from tests.robustness.matrix import Result, a_matrix
 
-AT_ONCE = 24
+AT_ONCE = 14
 ELSEWHERE = {
     "request_cancellation": "asks Temporal, and nothing on the wire",
     "protect_stuck_replacement": "the janitor has tests of its own",
