@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,10 @@ class Play:
         self._before: Look
         self._started_anew = asyncio.Event()
         self._asked = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        """A request can be held for two cells: a run that one of them has ended must not be reset by the other.
+
+        What is done to the janitor happens within the turn of the one that left it to him."""
         self._at_the_end: list[Cell] = []
         self._seen_in: set[str] = set()
         self._restoring: WorkflowHandle[Any, Any]
@@ -239,8 +243,9 @@ class Play:
 
         async def act() -> None:
             await held.arrived.wait()
-            if await done[cell.fault](cell, held) and cell is not INTERRUPTION:
-                self.verdict.reached.add(cell)
+            async with nullcontext() if cell.row.way is Way.INTERRUPTED else self._one_at_a_time:
+                if await done[cell.fault](cell, held) and cell is not INTERRUPTION:
+                    self.verdict.reached.add(cell)
             held.release()
 
         self._tasks.append(asyncio.create_task(act()))
