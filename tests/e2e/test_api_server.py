@@ -39,6 +39,7 @@ STEPS = (
     *("restore_update_strategy", "restore_pod_disruption_budget", "verify_replacement"),
     "delete_replacement_record",
 )
+ALL_WITHIN = 780.0
 WORST = ("preflight", "evict_failed_pod", "remove_member", "restart_replaced_pod")
 
 
@@ -64,11 +65,15 @@ async def at_each(
 ) -> set[str]:
     """Let the fault meet each of these steps, once, while it is carried out; those that it met."""
     met: set[str] = set()
-    while (now := await play.progress(handle)).outcome is None:
-        if now.current and now.current in set(steps) - met:
-            met.add(now.current)
-            await fault()
-        await asyncio.sleep(0.02)  # only a query tells
+    try:
+        async with asyncio.timeout(ALL_WITHIN):
+            while (now := await play.progress(handle)).outcome is None:
+                if now.current and now.current in set(steps) - met:
+                    met.add(now.current)
+                    await fault()
+                await asyncio.sleep(0.02)  # only a query tells
+    except TimeoutError:
+        raise AssertionError(f"no end: {now.model_dump_json()}; {await failure(handle)}") from None
     return met
 
 
