@@ -99,8 +99,7 @@ async def test_one_that_is_killed_in_the_middle_of_steps(
         met = await at_each(play, handle, steps, lambda: killed(play.lab))
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
     assert len(met) >= len(steps) - 3, set(steps) - met
 
 
@@ -119,8 +118,7 @@ async def test_one_that_hangs_until_an_attempt_has_given_up(
         await play.lab.control_plane("resume")
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 @pytest.mark.parametrize("kubernetes", ["simulated", REAL])
@@ -135,8 +133,7 @@ async def test_one_that_answers_slowly(tmp_path: Path, kubernetes: str) -> None:
             slowing.cancel()
             await play.lab.control_plane("resume")
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 async def _stutter(lab: LabClient) -> None:
@@ -164,15 +161,14 @@ async def test_one_that_is_too_busy_for_the_worker(tmp_path: Path, kubernetes: s
             assert "429" in await failure(handle)
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 @pytest.mark.parametrize("kubernetes", ["simulated", REAL])
 @pytest.mark.parametrize(
     "command",
-    ["member.*remove", "member.*add", "sh"],
-    ids=["removal", "addition", "a script in the utility Pod"],
+    ["hashkv", "member.*remove", "member.*add", "/bin/sh"],
+    ids=["question of the preflight", "removal", "addition", "script in the utility Pod"],
 )
 async def test_an_exec_that_is_cut_in_its_middle(tmp_path: Path, kubernetes: str, command: str) -> None:
     """Its command goes on in the container, and nobody hears how it ends."""
@@ -183,8 +179,7 @@ async def test_an_exec_that_is_cut_in_its_middle(tmp_path: Path, kubernetes: str
         await play.destroy()
         result = await play.result(await play.start())
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
     assert rule.met == 1
 
 
@@ -204,8 +199,7 @@ async def test_a_node_agent_that_is_dead_until_its_node_is_not_ready(
         await play.lab.set_agent(node, running=True)
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 async def _is_silent(play: Scene, name: str) -> bool:
@@ -233,5 +227,4 @@ async def test_one_that_does_not_know_the_worker_any_more(tmp_path: Path, kubern
         await let_it_drain(play)
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
