@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from activities.step import Toolbox
 from replace_etcd.cluster import Object
-from replace_etcd.errors import ClusterError, ReplacementError, Unauthenticated, Unreachable
+from replace_etcd.errors import ClusterError, CutOff, ReplacementError, Unauthenticated, Unreachable
 from replace_etcd.etcd import MemberStatus
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Check, DrainedPod, FlagPlace, Member, Resume, Survivor, Verdict
@@ -104,7 +104,7 @@ class Looks:
 def will_pass(looks: Looks, error: ReplacementError) -> bool:
     """Whether to look once more, since an API server that restarts, is busy or hung says nothing of the cluster."""
     busy = isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500)
-    return looks.patient and (busy or isinstance(error, (Unreachable, Unauthenticated)))
+    return looks.patient and (busy or isinstance(error, (CutOff, Unreachable, Unauthenticated)))
 
 
 async def look_at_each(looks: Looks, *parts: Callable[[Looks], Awaitable[None]]) -> None:

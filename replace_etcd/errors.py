@@ -48,6 +48,10 @@ class OutcomeUnknown(ReplacementError):
     """A command was started and its end was not seen; it may still be running."""
 
 
+class CutOff(OutcomeUnknown):
+    """The connection to a command ended before it had told how it ends: one that only reads may be run again."""
+
+
 class NotStarted(ReplacementError):
     """A command definitely never started (refused at the handshake)."""
 

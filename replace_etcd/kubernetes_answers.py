@@ -11,7 +11,15 @@ from pathlib import Path
 
 from replace_etcd.certificates import parse_certificates, time_left
 from replace_etcd.cluster import CommandResult
-from replace_etcd.errors import ClusterError, Conflict, Forbidden, Invalid, OutcomeUnknown, Unauthenticated
+from replace_etcd.errors import (
+    ClusterError,
+    Conflict,
+    CutOff,
+    Forbidden,
+    Invalid,
+    OutcomeUnknown,
+    Unauthenticated,
+)
 
 WITH_VERSION = "resourceVersion should not be set on objects to be created"
 MORE_THAN_ONE_PDB = "more than one PodDisruptionBudget"
@@ -81,7 +89,7 @@ def unknown_identity(certificate: str | None) -> str:
 def how_it_ended(command: str, stderr: bytearray, status: bytearray) -> CommandResult:
     """Read the Status of channel 3; without one the command may still be running."""
     if not status:
-        raise OutcomeUnknown(f"{command}: the connection ended without a Status")
+        raise CutOff(f"{command}: the connection ended without a Status")
     said, errors = json.loads(status), stderr.decode(errors="replace")
     if said.get("status") == "Success":
         return CommandResult("", errors, 0)

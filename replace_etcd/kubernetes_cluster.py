@@ -33,7 +33,7 @@ from replace_etcd.cluster import (
     Patch,
     Sink,
 )
-from replace_etcd.errors import ClusterError, NotStarted, NotYet, OutcomeUnknown, Unreachable
+from replace_etcd.errors import ClusterError, CutOff, NotStarted, NotYet, Unreachable
 from replace_etcd.kubernetes_answers import (
     asked_to_wait,
     cluster_error,
@@ -203,7 +203,7 @@ class KubernetesCluster:
                         said[channel] += data
         except _Broken as error:
             if not said[STATUS]:
-                raise OutcomeUnknown(f"{command[0]} in {pod}: its end was not seen ({error})") from error
+                raise CutOff(f"{command[0]} in {pod}: its end was not seen ({error})") from error
         return how_it_ended(command[0], said[STDERR], said[STATUS])
 
     async def permitted(

@@ -29,6 +29,12 @@ def pod_status(record: PodRecord, node_address: str) -> Json:
     }
 
 
+def ready(status: Json) -> str | None:
+    """What a status says of the condition Ready; None where it has none."""
+    found = [item["status"] for item in status.get("conditions", []) if item["type"] == "Ready"]
+    return found[0] if found else None
+
+
 def _phase(record: PodRecord, policy: str) -> str:
     containers = list(record.containers.values())
     if any(item.process is not None for item in containers):

@@ -20,7 +20,7 @@ from lab.kube_client import ApiError, KubeClient
 from lab.nodes import probes
 from lab.nodes.environment import environment
 from lab.nodes.launcher import Mount, StartFailed
-from lab.nodes.pod_status import pod_status
+from lab.nodes.pod_status import pod_status, ready
 from lab.nodes.records import ContainerRecord, Json, PodRecord
 from lab.nodes.runtime import Runtime
 from lab.nodes.tasks import cancelled, uninterrupted
@@ -61,6 +61,8 @@ class PodWorker:
     def update(self, pod: Json) -> None:
         """Take a newer state of the object; a deletion starts the end, a shorter grace period hurries it."""
         self.record.pod = pod
+        if self._is_overwritten():
+            self._changed.set()
         if pod["metadata"].get("deletionTimestamp"):
             self.end(float(pod["metadata"].get("deletionGracePeriodSeconds", 0)))
 
@@ -229,7 +231,7 @@ class PodWorker:
 
     async def _patch_status(self) -> None:
         status = pod_status(self.record, self._address)
-        if status == self._reported:
+        if status == self._reported and not self._is_overwritten():
             return
         body: Json = {"metadata": {"uid": self.record.uid}, "status": status}
         await self._insist(
@@ -238,6 +240,12 @@ class PodWorker:
             )
         )
         self._reported = status
+
+    def _is_overwritten(self) -> bool:
+        """Whether the node lifecycle controller, for which a node was silent, has made a pod unready that is not."""
+        if not self._reported:
+            return False
+        return ready(self.record.pod.get("status", {})) != ready(self._reported)
 
     async def _insist(self, request: Callable[[], Awaitable[Json]]) -> None:
         """Until the API server answers; gone or replaced by another pod of that name is an answer, too."""

@@ -1,13 +1,15 @@
 """A real API server that dies, hangs, is too busy or forgets the worker, in the middle: the run goes on by itself.
 
 Nothing is injected: the API server and its etcd are killed and frozen, its priority and fairness refuses, tokens become
-void, node agents die. Only what no signal can time (an exec cut in its middle) is done on the wire.
+void, node agents die. Only what no signal can time (an exec cut in its middle) is done on the wire. Each one ends with
+the judge's word (judged.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from tests.activities.test_api_server import too_busy_for
 from tests.attacks.conftest import attack, newer_etcd
 from tests.attacks.meddling import Handle, into_the_drain, let_it_drain, nothing_left
 from tests.e2e.conftest import REAL, WITHIN, Scene, replaced, scene_of
+from tests.e2e.judged import judged
 from tests.e2e.test_rbac import ACCOUNT, USER, identity, scene
 from tests.lab.nodes.waiting import until
 from tests.robustness.proxy import Rule, drop_in_the_middle, on
@@ -36,7 +39,15 @@ STEPS = (
     *("restore_update_strategy", "restore_pod_disruption_budget", "verify_replacement"),
     "delete_replacement_record",
 )
+ALL_WITHIN = 780.0
 WORST = ("preflight", "evict_failed_pod", "remove_member", "restart_replaced_pod")
+
+
+@asynccontextmanager
+async def judged_scene(options: LabOptions, directory: Path) -> AsyncIterator[Scene]:
+    """A scene whose end is judged."""
+    async with scene_of(options, directory) as play, judged(play.lab):
+        yield play
 
 
 async def killed(lab: LabClient) -> None:
@@ -54,11 +65,15 @@ async def at_each(
 ) -> set[str]:
     """Let the fault meet each of these steps, once, while it is carried out; those that it met."""
     met: set[str] = set()
-    while (now := await play.progress(handle)).outcome is None:
-        if now.current and now.current in set(steps) - met:
-            met.add(now.current)
-            await fault()
-        await asyncio.sleep(0.02)  # only a query tells
+    try:
+        async with asyncio.timeout(ALL_WITHIN):
+            while (now := await play.progress(handle)).outcome is None:
+                if now.current and now.current in set(steps) - met:
+                    met.add(now.current)
+                    await fault()
+                await asyncio.sleep(0.02)  # only a query tells
+    except TimeoutError:
+        raise AssertionError(f"no end: {now.model_dump_json()}; {await failure(handle)}") from None
     return met
 
 
@@ -78,14 +93,13 @@ async def test_one_that_is_killed_in_the_middle_of_steps(
     tmp_path: Path, kubernetes: str, steps: Sequence[str]
 ) -> None:
     """A step may end between two looks at it: three of all of them may be missed."""
-    async with scene_of(LabOptions.model_validate({"kubernetes": kubernetes}), tmp_path) as play:
+    async with judged_scene(LabOptions.model_validate({"kubernetes": kubernetes}), tmp_path) as play:
         await play.destroy()
         handle = await play.start()
         met = await at_each(play, handle, steps, lambda: killed(play.lab))
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
     assert len(met) >= len(steps) - 3, set(steps) - met
 
 
@@ -95,7 +109,7 @@ async def test_one_that_hangs_until_an_attempt_has_given_up(
     tmp_path: Path, kubernetes: str, step: str
 ) -> None:
     """What was under way acts when it goes on, long after its attempt."""
-    async with scene_of(LabOptions.model_validate({"kubernetes": kubernetes}), tmp_path) as play:
+    async with judged_scene(LabOptions.model_validate({"kubernetes": kubernetes}), tmp_path) as play:
         await play.destroy()
         handle = await play.start()
         await play.reach(handle, step)
@@ -104,14 +118,13 @@ async def test_one_that_hangs_until_an_attempt_has_given_up(
         await play.lab.control_plane("resume")
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 @pytest.mark.parametrize("kubernetes", ["simulated", REAL])
 async def test_one_that_answers_slowly(tmp_path: Path, kubernetes: str) -> None:
     """Every answer takes up to a second and a half, from the beginning to the end."""
-    async with scene_of(LabOptions.model_validate({"kubernetes": kubernetes}), tmp_path) as play:
+    async with judged_scene(LabOptions.model_validate({"kubernetes": kubernetes}), tmp_path) as play:
         await play.destroy()
         slowing = asyncio.create_task(_stutter(play.lab))
         try:
@@ -120,8 +133,7 @@ async def test_one_that_answers_slowly(tmp_path: Path, kubernetes: str) -> None:
             slowing.cancel()
             await play.lab.control_plane("resume")
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 async def _stutter(lab: LabClient) -> None:
@@ -136,7 +148,11 @@ async def _stutter(lab: LabClient) -> None:
 @pytest.mark.parametrize("step", ["preflight", "evict_failed_pod", "remove_member"])
 async def test_one_that_is_too_busy_for_the_worker(tmp_path: Path, kubernetes: str, step: str) -> None:
     """Priority and fairness has no seat for it: 429 with Retry-After, for everything but watches under way."""
-    async with identity(kubernetes, tmp_path, whole_node=True) as who, scene(who, tmp_path) as play:
+    async with (
+        identity(kubernetes, tmp_path, whole_node=True) as who,
+        scene(who, tmp_path) as play,
+        judged(play.lab),
+    ):
         await play.destroy()
         handle = await play.start()
         await play.reach(handle, step)
@@ -145,27 +161,25 @@ async def test_one_that_is_too_busy_for_the_worker(tmp_path: Path, kubernetes: s
             assert "429" in await failure(handle)
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 @pytest.mark.parametrize("kubernetes", ["simulated", REAL])
 @pytest.mark.parametrize(
     "command",
-    ["member.*remove", "member.*add", "sh"],
-    ids=["removal", "addition", "a script in the utility Pod"],
+    ["hashkv", "member.*remove", "member.*add", "/bin/sh"],
+    ids=["question of the preflight", "removal", "addition", "script in the utility Pod"],
 )
 async def test_an_exec_that_is_cut_in_its_middle(tmp_path: Path, kubernetes: str, command: str) -> None:
     """Its command goes on in the container, and nobody hears how it ends."""
     lab = newer_etcd(kubernetes=kubernetes)
-    async with attack(tmp_path, lab) as play:
+    async with attack(tmp_path, lab) as play, judged(play.lab):
         rule = Rule(on(path=rf"/exec\?.*command=[^&]*{command}"), drop_in_the_middle)
         play.on_the_wire(rule)
         await play.destroy()
         result = await play.result(await play.start())
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
     assert rule.met == 1
 
 
@@ -176,7 +190,7 @@ async def test_a_node_agent_that_is_dead_until_its_node_is_not_ready(
 ) -> None:
     """That of the failed replica's node before the removal, that of a survivor's after it; etcd itself serves on."""
     lab = newer_etcd(kubernetes=kubernetes)
-    async with scene_of(lab, tmp_path) as play:
+    async with judged_scene(lab, tmp_path) as play:
         await play.destroy()
         handle = await play.start()
         await play.reach(handle, step)
@@ -185,8 +199,7 @@ async def test_a_node_agent_that_is_dead_until_its_node_is_not_ready(
         await play.lab.set_agent(node, running=True)
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())
 
 
 async def _is_silent(play: Scene, name: str) -> bool:
@@ -198,7 +211,11 @@ async def _is_silent(play: Scene, name: str) -> bool:
 @pytest.mark.parametrize("kubernetes", [REAL])
 async def test_one_that_does_not_know_the_worker_any_more(tmp_path: Path, kubernetes: str) -> None:
     """A token that is void in the middle is one clear sentence; a worker with another one goes on."""
-    async with identity(kubernetes, tmp_path, whole_node=True) as who, scene(who, tmp_path) as play:
+    async with (
+        identity(kubernetes, tmp_path, whole_node=True) as who,
+        scene(who, tmp_path) as play,
+        judged(play.lab),
+    ):
         await play.destroy()
         handle = await into_the_drain(play)
         await who.admin.delete("serviceaccounts", ACCOUNT, ACCOUNT)
@@ -210,5 +227,4 @@ async def test_one_that_does_not_know_the_worker_any_more(tmp_path: Path, kubern
         await let_it_drain(play)
         result = await play.result(handle)
         await nothing_left(play)
-        report = await play.judgement()
-    replaced(result, report)
+        replaced(result, await play.judgement())

@@ -152,7 +152,7 @@ async def look(
         on_disk=frozenset(on_disk),
         marks=tuple(sorted(f"{what}: {key}" for what, obj in found for key in _marks(obj))),
         utility_pods=tuple(p["metadata"]["name"] for p in pods if p["metadata"]["name"].startswith(UTILITY)),
-        recorded=_reason(record),
+        recorded=reason_in(record),
     )
 
 
@@ -168,14 +168,15 @@ def is_ready(pod: Json) -> bool:
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
-def _marks(obj: Json) -> list[str]:
-    return [key for key in obj["metadata"].get("annotations") or {} if key.startswith(OWN)]
-
-
-def _reason(record: Json | None) -> str | None:
+def reason_in(record: Json | None) -> str | None:
+    """The reason in the record's ConfigMap; None where there is none."""
     if record is None:
         return None
     return Record.from_data(record["data"]).reason
+
+
+def _marks(obj: Json) -> list[str]:
+    return [key for key in obj["metadata"].get("annotations") or {} if key.startswith(OWN)]
 
 
 def _encoded(content: bytes) -> str:

@@ -53,6 +53,19 @@ async def test_pods_outlive_their_agent_and_are_found_again(world: World, dead: 
     assert pods.container_status(after)["containerID"] == pods.container_status(before)["containerID"]
 
 
+async def test_a_pod_that_is_made_unready_by_another_is_ready_again(world: World) -> None:
+    """The node lifecycle controller does that where it does not see the node's lease; a kubelet undoes it."""
+    pod = await pods.start(world, nodeName=NODE)
+    conditions = [
+        item | {"status": "False"} if item["type"] == "Ready" else item
+        for item in pod["status"]["conditions"]
+    ]
+    unready = {"status": {"conditions": conditions}}
+    written = await world.client.patch("pods", "p", unready, world.namespace, subresource="status")
+    assert not pods.ready(written)
+    await world.until(pods.ready, "pods", "p")
+
+
 async def test_a_deletion_waits_for_the_agent(world: World, dead: LabClient) -> None:
     """Nobody else ends the processes, so the object stays, Terminating."""
     pod = await pods.start(world, nodeName=NODE)

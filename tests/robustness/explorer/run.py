@@ -63,8 +63,8 @@ async def _play(stage: Stage, schedule: Schedule, story: RunStory) -> None:
     pinned = next(member.id for member in members if member.name == schedule.replica)
     await stage.lab.destroy(schedule.replica, schedule.damage)
     evidence = await stage.lab.evidence()  # its member list is empty where the leader has just died
-    before = await look(stage, evidence.model_copy(update={"members": members}))
-    watcher = Watcher(stage, story.clock)
+    before = await look(stage.kube, evidence.model_copy(update={"members": members}))
+    watcher = Watcher(stage.lab, stage.kube, story.clock)
     watching = asyncio.create_task(watcher.watch())
     try:
         story.tell(f"started, run {await stage.start()}")
@@ -119,7 +119,7 @@ async def _judge(
             failed=stage.replica,
             pinned=pinned,
             before=before,
-            after=await look(stage, evidence),
+            after=await look(stage.kube, evidence),
             outcome=ending([member.id for member in evidence.members], pinned),
             removed=tuple(removals(stage.ear.commands)),
             sightings=sightings(evidence),

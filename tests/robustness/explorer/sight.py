@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from lab.client import LabError
+from lab.client import LabClient, LabError
 from lab.fixture.names import DISRUPTION_BUDGET, NAMESPACE, REPLICAS, STATEFUL_SET
 from lab.judge import Sighting
 from lab.kube_client import ApiError, Json, KubeClient
 from lab.models import Evidence, Member
 from replace_etcd.models.record import Record
-from tests.robustness.explorer.stage import RECORD, Stage
 from tests.robustness.judge import Listed, Look, Pod
-from tests.robustness.user_cluster import OWN, UTILITY, flag_in, is_ready
+from tests.robustness.user_cluster import OWN, RECORD, UTILITY, flag_in, is_ready, reason_in
 
 PERIOD = 0.25
 RETRY = 0.1
@@ -58,8 +57,9 @@ class Sight:
 class Watcher:
     """Looks again and again, and follows the record; what cannot be seen for a while is seen again later."""
 
-    def __init__(self, stage: Stage, clock: Callable[[], float]) -> None:
-        self._stage = stage
+    def __init__(self, lab: LabClient, kube: KubeClient, clock: Callable[[], float]) -> None:
+        self._lab = lab
+        self._kube = kube
         self._clock = clock
         self.sight = Sight()
 
@@ -76,10 +76,10 @@ class Watcher:
             await asyncio.sleep(PERIOD)
 
     async def _glance(self) -> Glance:
-        kube, at = self._stage.kube, self._clock()
+        kube, at = self._kube, self._clock()
         stateful_set = await kube.get("statefulsets", STATEFUL_SET, NAMESPACE)
         budget = await kube.find("poddisruptionbudgets", DISRUPTION_BUDGET, NAMESPACE)
-        members = await self._stage.lab.members()
+        members = await self._lab.members()
         spec = stateful_set["spec"]
         flag = flag_in(spec["template"]["spec"])
         return Glance(at, flag, spec["updateStrategy"], budget is not None, listed(members))
@@ -87,7 +87,7 @@ class Watcher:
     async def _follow_record(self) -> None:
         while True:
             with suppress(*AWAY):
-                await self._follow_once(self._stage.kube)
+                await self._follow_once(self._kube)
             await asyncio.sleep(RETRY)
 
     async def _follow_once(self, kube: KubeClient) -> None:
@@ -118,16 +118,15 @@ def listed(members: list[Member]) -> tuple[Listed, ...]:
     return tuple(Listed(member.id, member.name, member.learner) for member in members)
 
 
-async def look(stage: Stage, evidence: Evidence) -> Look:
+async def look(kube: KubeClient, evidence: Evidence) -> Look:
     """Everything that a replacement touches, as the API shows it now."""
-    kube = stage.kube
-    stateful_set, budget, pods, nodes = await asyncio.gather(
+    stateful_set, budget, pods, nodes, record = await asyncio.gather(
         kube.get("statefulsets", STATEFUL_SET, NAMESPACE),
         kube.find("poddisruptionbudgets", DISRUPTION_BUDGET, NAMESPACE),
         kube.list("pods", NAMESPACE),
         kube.list("nodes"),
+        kube.find("configmaps", RECORD, NAMESPACE),
     )
-    record = await stage.record()
     objects = [("StatefulSet", stateful_set), ("budget", budget or {"metadata": {}})]
     objects += [(f"node {node['metadata']['name']}", node) for node in nodes]
     return Look(
@@ -152,7 +151,7 @@ async def look(stage: Stage, evidence: Evidence) -> Look:
         utility_pods=tuple(
             pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith(UTILITY)
         ),
-        recorded=record.reason if record else None,
+        recorded=reason_in(record),
     )
 
 
