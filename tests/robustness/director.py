@@ -371,6 +371,8 @@ class Play:
             with suppress(WorkflowUpdateFailedError, RPCError, TimeoutError):
                 await asyncio.wait_for(self._handle.execute_update(update, argument), 5)
                 return True
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # which the client has told as a time limit of its own
         return False
 
     async def _guarded(self) -> None:
