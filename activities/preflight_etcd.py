@@ -90,7 +90,8 @@ async def _once_they_can_answer(
 ) -> tuple[dict[str, MemberStatus], list[str]]:
     """The status of every pod that answers, and the pods that a defragmentation still holds.
 
-    Asked again until there is a leader, where the last one has just died, and until no database is held.
+    Asked again until a quorum with its leader answers, where the last one has just died or answers were lost, and until
+    no database is held.
     """
     now = asyncio.get_running_loop().time
     begun = now()
@@ -105,7 +106,8 @@ async def _once_they_can_answer(
         statuses = {pod: answer for pod, answer in answers.items() if isinstance(answer, MemberStatus)}
         held = [pod for pod, answer in answers.items() if answer is HELD]
         patience = DEFRAGMENTATION_SECONDS if held else ELECTION_SECONDS
-        if (_led(list(statuses.values())) and not held) or now() - begun > patience:
+        whole = len(statuses) >= quorum(len(looks.pods)) and _led(list(statuses.values()))
+        if (whole and not held) or now() - begun > patience:
             return statuses, held
         if held:
             tell(f"waiting for {', '.join(held)}: a defragmentation holds its database")

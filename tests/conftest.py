@@ -46,6 +46,7 @@ ONE_OF_EACH_SORT = (
 THE_LONGEST = "robustness/test_quick_tier"
 MINUTES = (
     THE_LONGEST,
+    "e2e/test_judged",
     "test_from_the_start_form_to_the_end",
     "test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to_it_and_so_does_the_next",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",

@@ -178,10 +178,21 @@ async def test_a_drain_of_the_node_uses_each_right_and_no_other(tmp_path: Path, 
         result = await play.result(handle)
         await nothing_left(play)
         report = await play.judgement()
+        await until(lambda: _describe_tells_the_story(who, tmp_path), within=WITHIN)
     replaced(result, report)
     assert permissions(result.plan).verdict is Verdict.OK  # type: ignore[arg-type]
     assert who.refused() == set()
     assert who.unused(rights(Settings(), NAMESPACE, whole_node=True)) == {EXEC_FROM_1_35}
+
+
+async def _describe_tells_the_story(who: Identity, home: Path) -> bool:
+    """A person with kubectl sees each phase, from the wait for the node to the end."""
+    described = await Kubectl(who.lab.kubeconfig, NAMESPACE, home)("describe", "statefulset", "kube-etcd")
+    phases = (
+        *("WaitingForNode", "Protecting", "Draining", "Snapshotting", "Removing", "Cleaning", "Adding"),
+        *("Rejoining", "Restoring", "Verifying", "Replaced"),
+    )
+    return all(f"Replacement{phase} " in described for phase in phases)
 
 
 async def _watches_a_node(who: Identity) -> bool:

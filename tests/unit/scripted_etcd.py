@@ -40,6 +40,7 @@ class ScriptedMember:
     number: int
     answers: bool = True
     held: int = 0  # how many more questions wait for its database
+    lost: int = 0  # how many more of its answers do not arrive
     learner: bool = False
     leader: int = 10
     cluster: int = 7
@@ -56,6 +57,9 @@ class ScriptedMember:
     def answer(self, words: str, learners: set[int], alarms: list[Any]) -> CommandResult:
         """The answer to an `etcdctl` command."""
         if not self.answers or (words == "endpoint hashkv" and not self.hashes):
+            return SILENT
+        if self.lost:
+            self.lost -= 1
             return SILENT
         if self.held and words != "member list":
             self.held -= 1

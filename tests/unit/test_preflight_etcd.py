@@ -202,6 +202,15 @@ async def test_a_defragmentation_that_ends_is_waited_for(monkeypatch: pytest.Mon
     assert refused(await look(etcd)) == {}
 
 
+async def test_answers_that_are_lost_while_the_leader_answers_are_no_lost_quorum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preflight_etcd, "ELECTION_SECONDS", 60.0)
+    etcd = ScriptedEtcd()
+    etcd.members[2].lost = 2  # its status, and the list
+    assert refused(await look(etcd)) == {}
+
+
 async def test_certificates_that_have_run_out_are_named_beside_the_members_that_look_failed() -> None:
     etcd = ScriptedEtcd()
     etcd.certificate = certificate(days=-1)
