@@ -45,6 +45,8 @@ END_WITHIN = 400.0
 CALM_WITHIN = 30.0
 GUARDED_FOR = 30.0
 POLL = 0.3
+ANSWER_WITHIN = 20.0
+"""A worker that was killed may have to come back before it takes an answer, or says that it waits for none."""
 RETRIES = 4
 A_WHILE = 3
 """So many requests meet an error, one after the other."""
@@ -369,7 +371,7 @@ class Play:
         """Whether one was accepted: the run may not have asked yet, or ask for something else."""
         for update, argument in answers:
             with suppress(WorkflowUpdateFailedError, RPCError, TimeoutError):
-                await asyncio.wait_for(self._handle.execute_update(update, argument), 5)
+                await asyncio.wait_for(self._handle.execute_update(update, argument), ANSWER_WITHIN)
                 return True
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise asyncio.CancelledError  # which the client has told as a time limit of its own
