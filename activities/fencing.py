@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from temporalio import activity
 
@@ -31,6 +32,7 @@ from replace_etcd.errors import (
 )
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import BEFORE_THE_REMOVAL, PAST_THE_REMOVAL, Phase, further
+from replace_etcd.models.plan import Pins
 from replace_etcd.models.record import Record
 from replace_etcd.runs import Chain
 
@@ -128,7 +130,7 @@ class Attempt:
 
     def _claim(self, record: Record) -> dict[str, object]:
         """What this attempt writes; no order lowers a phase past the removal to one before it."""
-        fence, pins = self._order.fence, self._order.pins
+        fence = self._order.fence
         kept = record.furthest in PAST_THE_REMOVAL and fence.phase in BEFORE_THE_REMOVAL
         return {
             "attempt": self.token,
@@ -137,11 +139,7 @@ class Attempt:
             "run_id": fence.run_id,
             "phase": record.phase if kept else fence.phase,
             "furthest": further(record.furthest, fence.phase),
-            # Who puts things back goes by these: the pod may be on another node by now.
-            "replica": pins.replica,
-            "node": pins.node,
-            "member_id": pins.member_id,
-            "pins": pins,
+            **_what_is_pinned(self._order.pins),
         }
 
     def _must_be_ours(self, record: Record) -> None:
@@ -237,11 +235,8 @@ def new_record(tools: Toolbox, order: Order) -> Object:
         until=now,
         started_at=now,
         updated_at=now,
-        replica=pins.replica,
-        node=pins.node,
-        member_id=pins.member_id,
-        pins=pins,
         heir_of=fence.heir_of,
+        **_what_is_pinned(pins),
     )
     return {
         "apiVersion": "v1",
@@ -249,6 +244,11 @@ def new_record(tools: Toolbox, order: Order) -> Object:
         "metadata": {"name": tools.settings.record, "namespace": pins.user_cluster},
         "data": record_data(tools, record),
     }
+
+
+def _what_is_pinned(pins: Pins) -> dict[str, Any]:
+    """The part of the latest plan by which somebody puts things back: the pod may be on another node by now."""
+    return {"replica": pins.replica, "node": pins.node, "member_id": pins.member_id, "pins": pins}
 
 
 def record_data(tools: Toolbox, record: Record) -> dict[str, str]:
