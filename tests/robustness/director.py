@@ -12,15 +12,19 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
+from replace_etcd import replacements
+from replace_etcd.models import Input
+from replace_etcd.models.request import Choice, Resolution, Word
 from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.models.result import Outcome, ReplacementResult
 from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way
@@ -45,9 +49,10 @@ END_WITHIN = 400.0
 CALM_WITHIN = 30.0
 GUARDED_FOR = 30.0
 POLL = 0.3
-ANSWER_WITHIN = 20.0
+ANSWER_WITHIN = timedelta(seconds=20)
 """A worker that was killed may have to come back before it takes an answer, or says that it waits for none."""
 RETRIES = 4
+SPEAKER = "the director"
 A_WHILE = 3
 """So many requests meet an error, one after the other."""
 FOR_A_WHILE = {
@@ -360,21 +365,20 @@ class Play:
             self._asked.clear()
             await self._guarded()
             give_up = Way.HELD in self._story.ways or number > RETRIES
-            answers: list[tuple[str, dict[str, str]]] = []
+            answers: list[tuple[str, Input]] = []
             if Way.DEAD in self._story.ways:
-                answers.append(("confirm_node_down", {"by": "the director", "reason": "it is off"}))
-            answers.append(("resolve", {"choice": "abandon" if give_up else "retry", "by": "the director"}))
+                answers.append(("confirm_node_down", Word(by=SPEAKER, reason="it is off")))
+            choice = Choice.ABANDON if give_up else Choice.RETRY
+            answers.append(("resolve", Resolution(choice=choice, by=SPEAKER)))
             while not await self._said(answers):  # noqa: ASYNC110 - only the answer tells
                 await asyncio.sleep(POLL)
 
-    async def _said(self, answers: list[tuple[str, dict[str, str]]]) -> bool:
+    async def _said(self, answers: list[tuple[str, Input]]) -> bool:
         """Whether one was accepted: the run may not have asked yet, or ask for something else."""
-        for update, argument in answers:
-            with suppress(WorkflowUpdateFailedError, RPCError, TimeoutError):
-                await asyncio.wait_for(self._handle.execute_update(update, argument), ANSWER_WITHIN)
+        for update, word in answers:
+            with suppress(replacements.NotTaken, RPCError, TimeoutError):
+                await replacements.answer(self._handle, update, word, within=ANSWER_WITHIN)
                 return True
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise asyncio.CancelledError  # which the client has told as a time limit of its own
         return False
 
     async def _guarded(self) -> None:
