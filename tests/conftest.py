@@ -50,6 +50,7 @@ MINUTES = (
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
     "test_a_new_member_that_cannot_rejoin_leaves_existing_and_the_reason",
     "test_a_drain_that_is_blocked_is_rolled_back",
+    "test_beside_others_and_under_a_budget_that_its_controller_makes_again",
     "test_ctrl_c_leaves_nothing_behind[done   cordon_node]",
     "test_looking_changes_nothing_and_refusals_name_their_evidence",
 )

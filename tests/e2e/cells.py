@@ -1,7 +1,8 @@
 """The table of replacements: each fault, each replica, both policies, both ways with the budget, both control planes.
 
-`PAIRWISE` has every pair of values at least once (tests/unit/test_cells.py) and runs in every run, together with some
-shapes and options, which cost nothing more; `ALL` has every row, which takes hours, and runs in `make test-full`.
+`EACH_ONCE` has every replica, policy and mode, and runs in every run; `PAIRWISE` has every pair of values at least once
+(tests/unit/test_cells.py) and runs in CI, together with some shapes and options, which cost nothing more; `ALL` has
+every row, which takes hours, and runs in `make test-full`.
 """
 
 import itertools
@@ -60,14 +61,18 @@ class Cell:
         return {"pod_disruption_budget": self.budget, **self.wishes}
 
 
-PAIRWISE = (
+EACH_ONCE = (
     Cell("simulated", "kube-etcd-0", "corrupt-wal", "Parallel", "keep", BY_VARIABLE),
+    Cell("simulated", "kube-etcd-1", "wipe", "Parallel", "delete", IN_COMMAND),
+    Cell("simulated", "kube-etcd-2", "hang", "OrderedReady", "keep", MANY_SHAPES),
+)
+"""Each replica, policy and mode: what `make test` has time for wherever it runs."""
+PAIRWISE = (
+    *EACH_ONCE,
     Cell("simulated", "kube-etcd-1", "corrupt-wal", "Parallel", "keep", (), {"drain": "replica"}),
     Cell("simulated", "kube-etcd-0", "corrupt-db", "Parallel", "delete", IN_ENVIRONMENT),
     Cell("simulated", "kube-etcd-1", "corrupt-db", "Parallel", "keep", (), {"join_as": "learner"}),
-    Cell("simulated", "kube-etcd-1", "wipe", "Parallel", "delete", IN_COMMAND),
     Cell("simulated", "kube-etcd-0", "hang", "Parallel", "keep"),
-    Cell("simulated", "kube-etcd-2", "hang", "OrderedReady", "keep", MANY_SHAPES),
     Cell("real", "kube-etcd-2", "corrupt-wal", "OrderedReady", "delete"),
     Cell("real", "kube-etcd-2", "corrupt-db", "OrderedReady", "delete", MANY_SHAPES),
     Cell("real", "kube-etcd-0", "wipe", "OrderedReady", "keep"),
@@ -82,14 +87,14 @@ ALL = tuple(
 def parameters() -> list[Any]:
     """Every cell with what it needs: a real control plane, and time where it is not one of the pairwise ones."""
     known = {cell.key for cell in PAIRWISE}
-    return [_parameter(cell, full=False) for cell in PAIRWISE] + [
-        _parameter(cell, full=True) for cell in ALL if cell.key not in known
+    return [_parameter(cell, needs=() if cell in EACH_ONCE else ("minutes",)) for cell in PAIRWISE] + [
+        _parameter(cell, needs=("time",)) for cell in ALL if cell.key not in known
     ]
 
 
-def _parameter(cell: Cell, *, full: bool) -> Any:
+def _parameter(cell: Cell, needs: tuple[str, ...]) -> Any:
     marks = [
         *(REAL.marks if cell.kubernetes == "real" else []),
-        *([pytest.mark.needs("time")] if full else []),
+        *([pytest.mark.needs(*needs)] if needs else []),
     ]
     return pytest.param(cell, id="-".join(cell.key), marks=marks)

@@ -1,9 +1,9 @@
-"""The table of the end-to-end replacements: what every run has is a part of the whole, and pairwise."""
+"""The table of the end-to-end replacements: what CI has is a part of the whole, and pairwise."""
 
 import itertools
 
 from lab.fixture.shapes import SHAPES
-from tests.e2e.cells import ALL, PAIRWISE
+from tests.e2e.cells import ALL, BUDGETS, EACH_ONCE, PAIRWISE, POLICIES, REPLICAS
 
 
 def pairs(rows: list[tuple[str, ...]]) -> set[tuple[object, ...]]:
@@ -11,12 +11,18 @@ def pairs(rows: list[tuple[str, ...]]) -> set[tuple[object, ...]]:
     return {pair for row in rows for pair in itertools.combinations(enumerate(row), 2)}
 
 
-def test_every_pair_of_values_is_in_every_run() -> None:
+def test_every_pair_of_values_is_in_ci() -> None:
     assert pairs([cell.key for cell in PAIRWISE]) == pairs([cell.key for cell in ALL])
     assert {cell.key for cell in PAIRWISE} <= {cell.key for cell in ALL}
     assert len({cell.key for cell in ALL}) == len(ALL) == 96
 
 
-def test_the_shapes_that_are_carried_out_are_in_every_run() -> None:
+def test_the_shapes_that_are_carried_out_are_in_ci() -> None:
     """But one: it is refused unless the other nodes are cordoned."""
     assert {shape for cell in PAIRWISE for shape in cell.shapes} == set(SHAPES) - {"network-disks"}
+
+
+def test_each_run_has_every_replica_policy_and_mode() -> None:
+    assert {cell.replica for cell in EACH_ONCE} == set(REPLICAS)
+    assert {cell.policy for cell in EACH_ONCE} == set(POLICIES)
+    assert {cell.budget for cell in EACH_ONCE} == set(BUDGETS)
