@@ -50,6 +50,7 @@ class Attempt:
         self.token = uuid.uuid4().hex
         self._until = datetime.now(UTC)
         self.namespace_is_gone = False
+        self._written: tuple[Object, Record] | None = None
         self._one_at_a_time = asyncio.Lock()
         self._under_way = 0
 
@@ -113,11 +114,19 @@ class Attempt:
                 return record
 
     async def end(self) -> None:
-        """Give the record up: no change of this attempt is under way any more."""
+        """Give the record up: no change of this attempt is under way any more.
+
+        What it wrote last is what it writes upon; the record is asked for only where somebody has written since.
+        """
+        if self._written is None:  # there was none to take
+            return
         with suppress(ClusterError, Unreachable, LockLost, Moved):
-            config_map, record = await self.read()
-            self._must_be_ours(record)
-            await self._write(config_map, record, until=datetime.now(UTC))
+            try:
+                await self._write(*self._written, until=datetime.now(UTC))
+            except Conflict:
+                config_map, record = await self.read()
+                self._must_be_ours(record)
+                await self._write(config_map, record, until=datetime.now(UTC))
 
     async def read(self) -> tuple[Object, Record]:
         """The record as it stands; `RecordGone` where it is gone."""
@@ -207,9 +216,10 @@ class Attempt:
         now = datetime.now(UTC)
         self._until = until or now + LEASE
         written = record.model_copy(update={"until": self._until, "updated_at": now})
-        await self._tools.cluster.replace(
+        replaced = await self._tools.cluster.replace(
             CONFIG_MAP, config_map | {"data": record_data(self._tools, written)}
         )
+        self._written = replaced, written
         before = Record.from_data(config_map["data"])
         held = written.phase is Phase.HELD  # why it holds is written after the phase
         if written.reason != before.reason if held else written.phase is not before.phase:

@@ -95,6 +95,24 @@ async def test_a_twin_that_wakes_up_late_finds_that_it_lost_the_record(bench: Be
     await in_an_activity(take_turns)
 
 
+async def test_an_attempt_gives_up_its_own_record_and_keeps_what_others_wrote(bench: Bench) -> None:
+    await bench.claim()
+    early, late = (Attempt(bench.tools, bench.order(Order)) for _ in range(2))
+
+    async def take_turns() -> None:
+        await early.begin()
+        await write(bench, reason="somebody else's words")
+        await early.end()
+        _, record = await read(bench)
+        assert (record.reason, record.until <= now()) == ("somebody else's words", True)
+        await late.begin()
+        await early.end()
+        _, record = await read(bench)
+        assert (record.attempt, record.until > now()) == (late.token, True)
+
+    await in_an_activity(take_turns)
+
+
 async def test_the_phase_is_written_before_the_change_that_it_announces(bench: Bench) -> None:
     await bench.claim()
     attempt = Attempt(bench.tools, bench.order(Order, Phase.DRAINING))
