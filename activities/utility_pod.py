@@ -1,8 +1,8 @@
 """Steps 6 and 8 of the runbook: the utility Pod, which mounts the volume of the failed member.
 
 It is made before the eviction, while there is a way back: it pins a volume that can move, and a bad image, a
-missing Secret or a volume that cannot attach is found in time. Its grace period is a second: its shell is
-PID 1 and ignores SIGTERM, so that by hand its deletion takes 32 s.
+missing Secret or a volume that cannot attach is found in time. It ends when it is told to, and its grace period is a
+second: the vendor's ignores SIGTERM, so that by hand its deletion takes 32 s.
 """
 
 from activities.fencing import Attempt, fenced

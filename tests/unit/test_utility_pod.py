@@ -1,5 +1,7 @@
 """The utility Pod goes to the failed pod's node, whatever that node is called and whatever it keeps off."""
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 
 from activities.utility_pod import LOOK
 from replace_etcd.settings import Settings
-from replace_etcd.utility_pod import utility_pod
+from replace_etcd.utility_pod import OBEDIENT, utility_pod
 from tests.workflows.script import PINS
 
 DEDICATED = {"key": "dedicated", "operator": "Equal", "value": "etcd", "effect": "NoSchedule"}
@@ -33,6 +35,18 @@ def test_a_data_directory_that_was_told_wrong_is_noticed_before_anything_is_wipe
 def test_an_empty_volume_is_no_obstacle(tmp_path: Path, left: str) -> None:
     (tmp_path / left).mkdir(parents=True, exist_ok=True)
     assert look(tmp_path, tmp_path) == (0, "")
+
+
+def test_it_ends_when_it_is_told_to_instead_of_waiting_for_its_sleep() -> None:
+    shell = subprocess.Popen(["/bin/sh", "-c", OBEDIENT], start_new_session=True)
+    try:
+        children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children")
+        while not children.read_text():  # the trap is set before the first sleep
+            os.sched_yield()
+        shell.send_signal(signal.SIGTERM)
+        assert shell.wait(timeout=30) == 0, "it was ended by the signal: as PID 1 it would not be"
+    finally:
+        os.killpg(shell.pid, signal.SIGKILL)
 
 
 def spec_of(**pins: Any) -> Any:
