@@ -10,6 +10,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import node, survivors
 from activities.node import NodeActivities, seen_just_now
+from activities.survivors import pause_before_next_probe
 from replace_etcd.cluster import POD, Eviction
 from replace_etcd.errors import Moved, Recovered
 from replace_etcd.models.orders import EvictionOrder, Fence
@@ -99,3 +100,15 @@ def test_what_counts_as_just_now() -> None:
     assert not seen_just_now(NOW + timedelta(hours=1), NOW, attempt=1), "another worker's clock is wrong"
     assert not seen_just_now(NOW, NOW, attempt=2)
     assert not seen_just_now(None, NOW, attempt=1)
+
+
+@pytest.mark.parametrize("took", [0.05, 1.0, 2.0, 2.25, 2.4, 3.0])
+def test_probes_are_spread_over_the_time_and_the_last_one_ends_with_it(took: float) -> None:
+    seconds, now, probes = 10.0, 0.0, 0
+    while True:
+        now, probes = now + took, probes + 1
+        if now >= seconds:
+            break
+        now += pause_before_next_probe(seconds - now, took)
+    assert now <= seconds + took / 5, "a member that is dead keeps the budget's way open no longer than asked"
+    assert probes >= 3
