@@ -179,13 +179,15 @@ class EtcdMemberActivities:
                 if not member.learner:
                     return True
                 progress.see("started" if member.started else "listed")
-                if member.started:
-                    await attempt.hold()
-                    await self._run_in_survivor(pins, ["member", "promote", new_id])
-                    progress.see(await self._applied(pins))
-                else:
+                if not member.started:
                     tell(f"learner {new_id} is added; it has not started yet")
-                return False
+                    return False
+                await attempt.hold()
+                promoted = await self._run_in_survivor(pins, ["member", "promote", new_id])
+                if promoted.exit_code != 0:
+                    progress.see(await self._applied(pins))
+                    return False
+                return not _must_be_listed(await self._survivors.members(pins), new_id).learner
 
             await _wait(f"learner {new_id}", voter, order.patience_seconds)
         return Done(note=f"{new_id} is a voter")
@@ -255,8 +257,10 @@ class EtcdMemberActivities:
     async def _applied(self, pins: Pins) -> int | None:
         """How far the new member says it is, which is told beside how far a survivor is; None while it is silent."""
         try:
-            status = await self._survivors.status(pins, pins.replica)
-            ahead = await self._survivors.status(pins, pins.survivors[0].pod)
+            status, ahead = await asyncio.gather(
+                self._survivors.status(pins, pins.replica),
+                self._survivors.status(pins, pins.survivors[0].pod),
+            )
         except PASSING:
             tell(f"learner {pins.member_name} does not answer yet: it starts, or receives the snapshot")
             return None

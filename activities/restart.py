@@ -5,6 +5,7 @@ pod carries it; a survivor does if its node rebooted in the window (docs/contrac
 """
 
 import asyncio
+from typing import TypeGuard
 
 from activities.fencing import Attempt, fenced
 from activities.node import give_node_up
@@ -68,8 +69,8 @@ class RestartActivities:
     ) -> None:
         pins, name = order.pins, pod["metadata"]["name"]
         await self._wait_for_node(pod)
-        await self._wait_for_all(pins, stateful_set)
-        await self._move_leadership_away(pins, attempt, name, stateful_set)
+        voters = await self._wait_for_all(pins, stateful_set)
+        await self._move_leadership_away(pins, attempt, name, voters)
         await attempt.hold()
         await self._tools.cluster.delete(POD, name, pins.user_cluster, uid=pod["metadata"]["uid"])
         tell(f"waiting until pod {name} is back with {pins.flag.original}")
@@ -96,35 +97,45 @@ class RestartActivities:
         )
 
     async def _move_leadership_away(
-        self, pins: Pins, attempt: Attempt, name: str, stateful_set: Object
+        self, pins: Pins, attempt: Attempt, name: str, voters: dict[str, MemberStatus]
     ) -> None:
         """A leader that ends costs an election and a gap in the writes; a leader that was asked to go does not."""
-        mine = await self._survivors.status(pins, name)
+        mine = voters[name]
         if mine.leader_id != mine.member_id:
             return
-        others = [p["metadata"]["name"] for p in await pods_of(self._tools, stateful_set)]
-        heir = await self._survivors.status(pins, next(other for other in others if other != name))
+        heir = next(status for other, status in voters.items() if other != name)
         await attempt.hold()
         answer = await self._survivors.run(pins, name, ["move-leader", heir.member_id])
         if answer.exit_code != 0:
             raise CommandFailed("etcdctl move-leader", answer.exit_code, answer.stderr)
         tell(f"leadership moved to {heir.member_id}")
 
-    async def _wait_for_all(self, pins: Pins, stateful_set: Object) -> None:
-        """All voters healthy by themselves: a restart is allowed only then."""
+    async def _wait_for_all(self, pins: Pins, stateful_set: Object) -> dict[str, MemberStatus]:
+        """All voters healthy by themselves, each by its pod: a restart is allowed only then."""
         while True:
-            pods = await pods_of(self._tools, stateful_set)
-            asked = (self._survivors.status(pins, pod["metadata"]["name"]) for pod in pods)
-            answers = await asyncio.gather(*asked, return_exceptions=True)
+            pods = [pod["metadata"]["name"] for pod in await pods_of(self._tools, stateful_set)]
+            answers = await asyncio.gather(
+                *(self._survivors.status(pins, pod) for pod in pods), return_exceptions=True
+            )
             for answer in answers:
                 if isinstance(answer, BaseException) and not _may_pass(answer):
                     raise answer
-            statuses = [answer for answer in answers if isinstance(answer, MemberStatus)]
-            healthy = [s for s in statuses if s.leader_id != "0" and not s.learner and not s.errors]
-            if len(healthy) == pins.voters and len({s.leader_id for s in healthy}) == 1:
-                return
+            healthy = {
+                pod: answer for pod, answer in zip(pods, answers, strict=True) if _is_healthy_voter(answer)
+            }
+            if len(healthy) == pins.voters and len({s.leader_id for s in healthy.values()}) == 1:
+                return healthy
             tell(f"{len(healthy)} of {pins.voters} voters healthy")
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_healthy_voter(answer: object) -> TypeGuard[MemberStatus]:
+    return (
+        isinstance(answer, MemberStatus)
+        and answer.leader_id != "0"
+        and not answer.learner
+        and not answer.errors
+    )
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -32,12 +32,10 @@ class VerificationActivities:
         """
         pins = order.pins
         async with fenced(self._tools, order):
-            members = await self._survivors.members(pins)
-            wrong = [
-                *self._membership(pins, members, order.new_member_id),
-                *await self._health(pins),
-                *await self._objects(pins),
-            ]
+            members, health, objects = await asyncio.gather(
+                self._survivors.members(pins), self._health(pins), self._objects(pins)
+            )
+            wrong = [*self._membership(pins, members, order.new_member_id), *health, *objects]
         if wrong:
             raise NotYet("; ".join(wrong))
         return MembersSeen(
@@ -57,14 +55,17 @@ class VerificationActivities:
 
     async def _health(self, pins: Pins) -> list[str]:
         pods = [*(survivor.pod for survivor in pins.survivors), pins.replica]
-        statuses = await asyncio.gather(*(self._survivors.status(pins, pod) for pod in pods))
+        statuses, answer, hashes = await asyncio.gather(
+            asyncio.gather(*(self._survivors.status(pins, pod) for pod in pods)),
+            self._survivors.run(pins, pods[0], ["alarm", "list", "-w", "json"]),
+            equal_hashes(self._survivors, pins, pods),
+        )
         wrong = [f"{pod} reports {s.errors}" for pod, s in zip(pods, statuses, strict=True) if s.errors]
         if len({status.leader_id for status in statuses}) != 1:
             wrong.append("the members do not agree on a leader")
-        answer = await self._survivors.run(pins, pods[0], ["alarm", "list", "-w", "json"])
         if alarms := parse_alarms(output_of("etcdctl alarm list", answer)):
             wrong.append(f"alarms: {[f'{alarm.member_id} {alarm.alarm}' for alarm in alarms]}")
-        return wrong + await equal_hashes(self._survivors, pins, pods)
+        return wrong + hashes
 
     async def _objects(self, pins: Pins) -> list[str]:
         wrong = []
