@@ -23,9 +23,12 @@ from lab.nodes.records import Json, PodRecord
 from lab.nodes.runtime import Runtime
 from lab.nodes.tasks import cancelled
 from lab.nodes.volumes import Volumes
+from lab.observe import is_ready
 from lab.pki import KeyPair
 
 LEASE_PERIOD = 2.0
+STATUS_PERIOD = 10.0
+"""A kubelet's nodeStatusUpdateFrequency."""
 RETRY = 0.2
 
 logger = logging.getLogger(__name__)
@@ -69,7 +72,8 @@ class NodeAgent:
             return
         await self._server.start()
         await self._until_answered(self._register)
-        self._loops = [asyncio.create_task(self._forever(work)) for work in (self._renew, self._follow_pods)]
+        works = (self._renew, self._stay_ready, self._follow_pods)
+        self._loops = [asyncio.create_task(self._forever(work)) for work in works]
 
     async def stop(self) -> None:
         """Die: nothing is said to the API server, no pod is touched."""
@@ -89,9 +93,24 @@ class NodeAgent:
         node = node_object.node(self.identity.name, self.identity.labels)
         if await self._client.find("nodes", self.identity.name) is None:
             await self._client.create("nodes", node)
+        await self._post_status()
+        await self._renew_lease()
+
+    async def _stay_ready(self) -> None:
+        """Say so again where the node lifecycle controller has not seen the lease renewed for too long.
+
+        It cannot where its own watch broke with the API server; nobody but the kubelet takes that back
+        (https://kubernetes.io/docs/reference/node/node-status/#heartbeats).
+        """
+        while True:
+            await asyncio.sleep(STATUS_PERIOD)
+            node = await self._client.find("nodes", self.identity.name)
+            if node is not None and not is_ready(node):
+                await self._post_status()
+
+    async def _post_status(self) -> None:
         status = node_object.status(self.identity.address)
         await self._client.patch("nodes", self.identity.name, {"status": status}, subresource="status")
-        await self._renew_lease()
 
     async def _renew(self) -> None:
         while True:

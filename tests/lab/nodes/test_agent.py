@@ -66,6 +66,16 @@ async def test_a_pod_that_is_made_unready_by_another_is_ready_again(world: World
     await world.until(pods.ready, "pods", "p")
 
 
+async def test_a_node_that_is_called_silent_says_that_it_is_ready(world: World) -> None:
+    """The node lifecycle controller does that where it does not see the node's lease; a kubelet undoes it."""
+    node = await world.client.get("nodes", NODE)
+    conditions = [item | {"status": "Unknown"} for item in node["status"]["conditions"]]
+    silent = {"status": {"conditions": conditions}}
+    written = await world.client.patch("nodes", NODE, silent, subresource="status")
+    assert not pods.ready(written)
+    await world.until(pods.ready, "nodes", NODE, namespace="")
+
+
 async def test_a_deletion_waits_for_the_agent(world: World, dead: LabClient) -> None:
     """Nobody else ends the processes, so the object stays, Terminating."""
     pod = await pods.start(world, nodeName=NODE)
