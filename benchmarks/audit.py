@@ -77,5 +77,23 @@ def refused_additions(found: Iterable[Request]) -> dict[str, float]:
     return {"etcd's HealthInterval": round(sent[-1] - sent[0], 3)} if len(sent) > 1 else {}
 
 
+def silent_probes(found: Iterable[Request], replica: str, begin: float, end: float) -> float:
+    """How long, within a time, at least one survivor waited for an answer of the failed member's endpoint; seconds."""
+    spans = sorted(
+        (request.began, min(request.ended, end))
+        for request in found
+        if begin <= request.began < end and _asks(request.command, replica)
+    )
+    total, until = 0.0, begin
+    for began, ended in spans:
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return round(total, 3)
+
+
+def _asks(command: tuple[str, ...], replica: str) -> bool:
+    return any(word.startswith("--endpoints=") and f"//{replica}." in word for word in command)
+
+
 def _adds(command: tuple[str, ...]) -> bool:
     return any(command[number : number + 2] == ("member", "add") for number in range(len(command)))

@@ -35,6 +35,8 @@ FAILURE_IS_SEEN_WITHIN = 30.0
 RESTS = 5.0
 """After the end one looks for so long whether three voters come back all the same."""
 LOOK_EVERY = 0.1
+PROBING = ("preflight", "evict_failed_pod")
+"""Steps before the eviction that ask the failed member once more; the step that watches it is a wait as a whole."""
 MODES: dict[str, dict[str, Any]] = {"c": {}, "d": {"pod_disruption_budget": "keep", "drain": "replica"}}
 
 
@@ -121,6 +123,11 @@ async def _watched(
     utility = f"etcd-utility-{case.replica.rpartition('-')[2]}"
     survivors = set(REPLICAS) - {case.replica}
     waits = windows.waits(seen, case.replica, utility, node_of(case.replica))
+    for name, first, last in done.steps:
+        if name in PROBING:
+            waits[f"the failed member's silent endpoint, in `{name}`"] = audit.silent_probes(
+                asked, case.replica, first, last
+            )
     return Walk(
         way=way,
         seconds=round(end - begin, 3),

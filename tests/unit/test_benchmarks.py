@@ -99,6 +99,23 @@ def test_requests_are_counted_by_their_client_and_a_watch_once(tmp_path: Path) -
     assert audit.refused_additions(found) == {"etcd's HealthInterval": 4.0}
 
 
+def test_probes_side_by_side_are_waited_for_once() -> None:
+    def probe(second: float, endpoint: str, seconds: float) -> audit.Request:
+        words = ("etcdctl", f"--endpoints={endpoint}", "endpoint", "status")
+        return audit.Request("us", "get", "pods/exec", "kube-etcd-0", 101, second, second + seconds, words)
+
+    silent, own = "https://kube-etcd-2.kube-etcd:2379", "https://127.0.0.1:2379"
+    found = [
+        probe(1, silent, 2),
+        probe(1.5, silent, 2),
+        probe(1, own, 9),
+        probe(5, silent, 1),
+        probe(8, silent, 1),
+    ]
+    assert audit.silent_probes(found, "kube-etcd-2", 0, 7) == 3.5
+    assert audit.silent_probes(found, "kube-etcd-0", 0, 7) == 0
+
+
 def walk(way: str, seconds: float, **fields: object) -> Walk:
     steps = [Span(name="preflight", begin=0, end=seconds / 2)]
     away = [Span(name="no PodDisruptionBudget", begin=0, end=seconds)] if way in "ab" else []
