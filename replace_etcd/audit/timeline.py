@@ -64,7 +64,6 @@ class Timeline:
     bars: list[Bar]
     bands: list[Band]
     ticks: list[Tick]
-    left: float = LEFT
     width: float = WIDTH
 
 

@@ -12,7 +12,7 @@ import pytest
 from replace_etcd.audit.events import EventKind
 from replace_etcd.audit.importing import NoHistory, events_of
 from replace_etcd.audit.page import list_page, member_rows, replacement_page
-from replace_etcd.audit.timeline import lasted, timeline_of, windows
+from replace_etcd.audit.timeline import LEFT, lasted, timeline_of, windows
 from replace_etcd.audit.views import Page, Story, story_of
 from replace_etcd.models.plan import Member
 from replace_etcd.models.result import Outcome
@@ -117,7 +117,7 @@ def test_a_long_wait_does_not_push_the_steps_together() -> None:
     assert timeline is not None
     assert min(bar.width for bar in timeline.bars) > 50
     assert "20.0 h" in {tick.label for tick in timeline.ticks if tick.gap}
-    assert all(timeline.left <= bar.x and bar.x + bar.width <= timeline.width for bar in timeline.bars)
+    assert all(bar.x >= LEFT and bar.x + bar.width <= timeline.width for bar in timeline.bars)
 
 
 def test_the_new_member_is_shown_in_the_row_of_the_old_one() -> None:
