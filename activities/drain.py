@@ -9,9 +9,10 @@ import asyncio
 import re
 
 from activities.fencing import Attempt
+from activities.side_by_side import side_by_side
 from activities.step import Toolbox, tell
 from replace_etcd.cluster import POD, Object
-from replace_etcd.errors import ClusterError, DrainBlocked, NotYet
+from replace_etcd.errors import ClusterError, DrainBlocked, NotYet, OutcomeUnknown, ReplacementError
 from replace_etcd.models.orders import DrainOrder
 from replace_etcd.models.plan import DrainedPod
 
@@ -96,8 +97,17 @@ class Drain:
         self._going = len(going)
         self._stays = {_name(row): "to be evicted" for row in going}
         self._tell()
-        await asyncio.gather(*(self._evict_and_wait(row) for row in going))
+        await self._until_gone(going)
         return [row.name for row in going]
+
+    async def _until_gone(self, going: list[DrainedPod]) -> None:
+        """`OutcomeUnknown` where one fails while the eviction of another may still take effect."""
+        try:
+            await side_by_side(*(self._evict_and_wait(row) for row in going))
+        except ReplacementError as error:
+            if self._attempt.nothing_under_way:
+                raise
+            raise OutcomeUnknown(f"an eviction had no answer yet when another failed: {error}") from error
 
     async def _evict_and_wait(self, row: DrainedPod) -> None:
         while why := await self._evict(row):

@@ -13,6 +13,7 @@ from temporalio import activity
 from activities.fencing import Attempt, fenced
 from activities.node import keep_cordoned, must_be_cordoned, must_be_unscheduled
 from activities.recheck import Moment, must_hold_still
+from activities.side_by_side import side_by_side
 from activities.standing_edit import edit_stands
 from activities.stateful_set import flag_in_pod
 from activities.step import Toolbox, step, tell
@@ -184,10 +185,11 @@ class EtcdMemberActivities:
                     return False
                 await attempt.hold()
                 promoted = await self._run_in_survivor(pins, ["member", "promote", new_id])
-                if promoted.exit_code != 0:
-                    progress.see(await self._applied(pins))
-                    return False
-                return not _must_be_listed(await self._survivors.members(pins), new_id).learner
+                members = await self._survivors.members(pins) if promoted.exit_code == 0 else []
+                if members and not _must_be_listed(members, new_id).learner:
+                    return True
+                progress.see(await self._applied(pins))
+                return False
 
             await _wait(f"learner {new_id}", voter, order.patience_seconds)
         return Done(note=f"{new_id} is a voter")
@@ -257,7 +259,7 @@ class EtcdMemberActivities:
     async def _applied(self, pins: Pins) -> int | None:
         """How far the new member says it is, which is told beside how far a survivor is; None while it is silent."""
         try:
-            status, ahead = await asyncio.gather(
+            status, ahead = await side_by_side(
                 self._survivors.status(pins, pins.replica),
                 self._survivors.status(pins, pins.survivors[0].pod),
             )
@@ -270,7 +272,7 @@ class EtcdMemberActivities:
     async def _must_be_safe(self, pins: Pins) -> None:
         """Every reason not to remove, asked right before the removal."""
         # Its pod has been evicted: a short probe is enough to find one that came back all the same.
-        await asyncio.gather(
+        await side_by_side(
             must_hold_still(self._tools, self._survivors, pins, moment=Moment.REMOVAL),
             must_be_cordoned(self._tools, pins),
             must_be_unscheduled(self._tools, pins),

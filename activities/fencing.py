@@ -122,11 +122,15 @@ class Attempt:
             return
         with suppress(ClusterError, Unreachable, LockLost, Moved):
             try:
-                await self._write(*self._written, until=datetime.now(UTC))
+                await self._give_up(*self._written)
             except Conflict:
                 config_map, record = await self.read()
                 self._must_be_ours(record)
-                await self._write(config_map, record, until=datetime.now(UTC))
+                await self._give_up(config_map, record)
+
+    async def _give_up(self, config_map: Object, record: Record) -> None:
+        """Without its token, what is left of this attempt cannot hold the record once more."""
+        await self._write(config_map, record.model_copy(update={"attempt": ""}), until=datetime.now(UTC))
 
     async def read(self) -> tuple[Object, Record]:
         """The record as it stands; `RecordGone` where it is gone."""

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from activities.side_by_side import side_by_side
 from activities.survivors import Place, Survivors, output_of
 from replace_etcd.errors import NotYet
 from replace_etcd.etcd import parse_hash
@@ -20,7 +21,7 @@ async def equal_hashes(survivors: Survivors, place: Place, pods: list[str]) -> l
         first = await survivors.run(place, pods[0], ["endpoint", "hashkv", "-w", "json"])
         revision = parse_hash(output_of("etcdctl endpoint hashkv", first)).revision
         command = ["endpoint", "hashkv", f"--rev={revision}", "-w", "json"]
-        answers = await asyncio.gather(*(survivors.run(place, pod, command) for pod in pods))
+        answers = await side_by_side(*(survivors.run(place, pod, command) for pod in pods))
         if all(answer.exit_code == 0 for answer in answers):
             hashes = [parse_hash(answer.stdout) for answer in answers]
             if len({h.compact_revision for h in hashes}) == 1:

@@ -4,7 +4,6 @@ A cordon has holders, an annotation each, so that two replacements on one node d
 somebody else had cordoned is refused: the new member could not start on it (docs/contract.md, Fencing, 5).
 """
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from activities.drain import Drain
 from activities.fencing import Attempt, fenced
 from activities.guarded_patch import guarded_patch
 from activities.recheck import Moment, must_hold_still
+from activities.side_by_side import side_by_side
 from activities.step import Toolbox, step, tell
 from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
@@ -114,7 +114,7 @@ class NodeActivities:
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
             if seen_just_now(order.seen_to_fail_at, datetime.now(UTC), activity.info().attempt):
-                await asyncio.gather(  # the budget is away
+                await side_by_side(  # the budget is away
                     self._survivors.must_still_fail(pins, seconds=0, probe=1),
                     must_hold_still(self._tools, self._survivors, pins, moment=Moment.EVICTION),
                 )

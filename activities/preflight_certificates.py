@@ -4,10 +4,10 @@ Members whose certificates have run out refuse each other, which looks like fail
 asked before the members are, in every pod that can be asked. The keys are not read.
 """
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 from activities.preflight_checks import Looks
+from activities.side_by_side import side_by_side
 from replace_etcd.certificates import Certificate, parse_certificates, time_left
 from replace_etcd.cluster import Object
 from replace_etcd.errors import ReplacementError
@@ -26,7 +26,7 @@ async def look_at_certificates(looks: Looks) -> None:
         template["containers"][container_index(template, looks.container)],
         looks.tools.settings.certificates_directory,
     )
-    answers = await asyncio.gather(*(_cat(looks, pod, paths) for pod in looks.pods))
+    answers = await side_by_side(*(_cat(looks, pod, paths) for pod in looks.pods))
     found = sorted(
         {one for certificates, _ in answers for one in certificates}, key=lambda one: one.not_after
     )

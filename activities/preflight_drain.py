@@ -3,12 +3,12 @@
 A dry-run eviction tells the truth under the budgets as they stand, and changes nothing.
 """
 
-import asyncio
 import re
 
 from activities.drain import drain_verdicts
 from activities.pod_disruption_budget import controller_of
 from activities.preflight_checks import Looks
+from activities.side_by_side import side_by_side
 from replace_etcd.cluster import POD, Eviction
 from replace_etcd.errors import Forbidden
 from replace_etcd.models.plan import DrainedPod
@@ -61,7 +61,7 @@ async def look_at_neighbours(looks: Looks) -> None:
         for pod in pods
         if etcd.fullmatch(pod["metadata"]["name"]) and pod["metadata"]["namespace"] != looks.namespace
     ]
-    ailing = await asyncio.gather(*(_ailing(looks, metadata["namespace"], etcd) for metadata in theirs))
+    ailing = await side_by_side(*(_ailing(looks, metadata["namespace"], etcd) for metadata in theirs))
     said = [
         f"{m['namespace']}/{m['name']}" + (f" (not Ready: {', '.join(bad)})" if bad else "")
         for m, bad in zip(theirs, ailing, strict=True)
@@ -103,7 +103,7 @@ async def look_at_drain(looks: Looks) -> None:
     )
     going = [row for row in looks.drained if row.evict]
     own = [f"{_name(row)} is this worker's own pod" for row in looks.drained if _is_own(looks, row)]
-    evictions = await asyncio.gather(*(_dry_run(looks, row) for row in going))
+    evictions = await side_by_side(*(_dry_run(looks, row) for row in going))
     never = [
         f"{_name(row)}: {eviction.reason}"
         for row, eviction in zip(going, evictions, strict=True)

@@ -11,6 +11,7 @@ from activities.preflight_resume import (
     resume_with_silent_member,
 )
 from activities.preflight_starts import look_at_starts
+from activities.side_by_side import side_by_side
 from activities.snapshot_on_worker import worker_side
 from activities.step import tell
 from activities.survivors import Survivors, output_of
@@ -64,7 +65,7 @@ async def look_at_etcd(looks: Looks) -> None:
         pod for pod, status in looks.statuses.items() if not status.learner
     ]  # a learner refuses to list
     try:
-        lists = await asyncio.gather(*(survivors.members_by(looks, pod) for pod in voting))
+        lists = await side_by_side(*(survivors.members_by(looks, pod) for pod in voting))
     except CommandFailed:
         if not await _may_administer(looks, survivors, voting[0]):  # then 3.6, and a late 3.5, list nothing
             looks.findings.may_go_on = False
@@ -99,7 +100,7 @@ async def _once_they_can_answer(
         answers = dict(
             zip(
                 looks.pods,
-                await asyncio.gather(*(_ask(survivors, looks, pod) for pod in looks.pods)),
+                await side_by_side(*(_ask(survivors, looks, pod) for pod in looks.pods)),
                 strict=True,
             )
         )

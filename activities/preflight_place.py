@@ -5,11 +5,11 @@ whether the machine is off. And a volume that can move lets the evicted pod star
 go, unless the utility Pod holds it in its place.
 """
 
-import asyncio
 from datetime import UTC, datetime
 
 from activities.dead_node import NODE_LEASES, last_sign_of_life, node_is_ready
 from activities.preflight_checks import Looks
+from activities.side_by_side import side_by_side
 from replace_etcd.cluster import LEASE, NODE, POD, VOLUME, Object
 from replace_etcd.scheduling import obstacles, soft_anti_affinity, volume_fits
 
@@ -51,7 +51,7 @@ async def look_elsewhere(looks: Looks) -> None:
     cluster = looks.tools.cluster
     pod, own = looks.pods[looks.replica], looks.node["metadata"]["name"]
     volume_name = looks.claim.get("spec", {}).get("volumeName")
-    nodes, pods = await asyncio.gather(cluster.find(NODE), cluster.find(POD, looks.namespace))
+    nodes, pods = await side_by_side(cluster.find(NODE), cluster.find(POD, looks.namespace))
     volume = await cluster.get(VOLUME, volume_name) if volume_name else None
     others = [other for other in pods if other["metadata"]["uid"] != pod["metadata"]["uid"]]
     elsewhere = [node for node in nodes if node["metadata"]["name"] != own]

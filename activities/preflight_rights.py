@@ -4,12 +4,12 @@ A right that turns out to be missing in the middle is a step that fails, perhaps
 `deploy/kubernetes/rbac.yaml` grants, and what the README tells, is held to this list by a test.
 """
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from activities.dead_node import NODE_LEASES
 from activities.preflight_checks import Looks
+from activities.side_by_side import side_by_side
 from activities.step import Toolbox
 from replace_etcd.models.request import DrainMode
 from replace_etcd.settings import Settings
@@ -48,7 +48,7 @@ async def look_at_rights(looks: Looks) -> None:
 
 async def missing_rights(tools: Toolbox, wanted: list[Right]) -> list[str]:
     """Those that this identity has not, as people name them."""
-    answers = await asyncio.gather(
+    answers = await side_by_side(
         *(
             tools.cluster.permitted(
                 right.verb,

@@ -14,6 +14,7 @@ from typing import Any
 from activities.dead_node import node_is_ready
 from activities.fleet_stop import stop_reason
 from activities.keyspace import equal_hashes
+from activities.side_by_side import side_by_side
 from activities.stateful_set import must_stand
 from activities.step import Toolbox
 from activities.survivors import Survivors, output_of
@@ -52,7 +53,7 @@ class _Seen:
 async def must_hold_still(tools: Toolbox, survivors: Survivors, pins: Pins, *, moment: Moment) -> None:
     """`Moved`, with every reason, where the world is not that of the plan; `NotYet` where that may pass by itself."""
     recheck = _Recheck(tools, survivors, pins)
-    await asyncio.gather(
+    await side_by_side(
         *(
             recheck.asked(part)
             for part in (

@@ -100,7 +100,9 @@ class RestartActivities:
         self, pins: Pins, attempt: Attempt, name: str, voters: dict[str, MemberStatus]
     ) -> None:
         """A leader that ends costs an election and a gap in the writes; a leader that was asked to go does not."""
-        mine = voters[name]
+        mine = voters.get(name)
+        if mine is None:
+            raise NotYet(f"{name} is none of the {len(voters)} healthy voters")
         if mine.leader_id != mine.member_id:
             return
         heir = next(status for other, status in voters.items() if other != name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.fencing import Attempt, fenced
+from activities.side_by_side import side_by_side
 from activities.snapshot_in_pod import SnapshotInPod
 from activities.snapshot_on_worker import SnapshotOnWorker, folder_for, host, too_little, worker_side
 from activities.step import Toolbox, step, tell
@@ -92,7 +93,7 @@ class SnapshotActivities:
         """A follower first, since the leader has enough to do; another one at every attempt."""
         pins = order.pins
         asked = (self._survivors.status(pins, survivor.pod) for survivor in pins.survivors)
-        statuses = await asyncio.gather(*asked)
+        statuses = await side_by_side(*asked)
         found = [
             (status.leader_id == status.member_id, number, survivor, status.db_size)
             for number, (survivor, status) in enumerate(zip(pins.survivors, statuses, strict=True))

@@ -8,6 +8,7 @@ import asyncio
 import time
 from typing import Protocol
 
+from activities.side_by_side import side_by_side
 from activities.step import Toolbox, tell
 from replace_etcd.cluster import CommandResult
 from replace_etcd.errors import CommandFailed, Moved, NotYet, Recovered
@@ -16,6 +17,7 @@ from replace_etcd.models.plan import Member, Pins, Survivor
 
 PROBE_PAUSE_SECONDS = 0.5
 PROBE_SECONDS = 2
+FEWEST_PROBES = 3
 EXEC_MARGIN_SECONDS = 10.0
 
 
@@ -66,7 +68,7 @@ class Survivors:
 
     async def members(self, pins: Pins) -> list[Member]:
         """The member list that every survivor confirms; `NotYet` while they differ."""
-        lists = await asyncio.gather(*(self.members_by(pins, s.pod) for s in pins.survivors))
+        lists = await side_by_side(*(self.members_by(pins, s.pod) for s in pins.survivors))
         first, *others = [sorted(members, key=lambda member: member.id) for members in lists]
         if any(other != first for other in others):
             raise NotYet("the survivors do not agree on the member list yet")
@@ -101,8 +103,8 @@ class Survivors:
         probes = 0
         while True:
             begun = time.monotonic()
-            *answered, _ = await asyncio.gather(
-                *(self.answers(pins, survivor, seconds=probe) for survivor in pins.survivors),
+            answered, _ = await side_by_side(
+                side_by_side(*(self.answers(pins, survivor, seconds=probe) for survivor in pins.survivors)),
                 self.must_be_healthy(pins),
             )
             if any(answered):
@@ -112,7 +114,7 @@ class Survivors:
             took, left = time.monotonic() - begun, until - time.monotonic()
             if left <= 0:
                 return
-            await asyncio.sleep(pause_before_next_probe(left, took))
+            await asyncio.sleep(pause_before_next_probe(probes, took, left))
 
     async def must_be_healthy(self, pins: Pins) -> None:
         """`Moved` where a survivor is not the member of the plan; `NotYet` where it has no leader or no answer."""
@@ -131,15 +133,14 @@ class Survivors:
                 raise NotYet(f"survivor {survivor.pod} has no leader right now")
 
 
-def pause_before_next_probe(left: float, took: float) -> float:
-    """How long to wait for the next probe, which takes about as long as the one before; all in seconds.
+def pause_before_next_probe(probes: int, took: float, left: float) -> float:
+    """How long to wait for the next probe, so that they are spread evenly and the last one ends just after the time.
 
-    A dead member costs a probe its whole time: where there is no room for two more, the next one is timed to end just
-    after the end.
+    There were `probes`, and the last one took as long as the next one will: a dead member costs it its whole time.
+    All in seconds.
     """
-    if left > PROBE_PAUSE_SECONDS + 2 * took:
-        return PROBE_PAUSE_SECONDS
-    return max(0.0, left - 0.9 * took)
+    more = max(FEWEST_PROBES - probes, 1, int((left + PROBE_PAUSE_SECONDS) / (took + PROBE_PAUSE_SECONDS)))
+    return max(0.0, left / more - (took if more > 1 else 0.9 * took))
 
 
 def output_of(command: str, answer: CommandResult) -> str:

@@ -20,7 +20,7 @@ EXEC_SECONDS = 20.0
 # $1 data directory, $2 root of the volume. A data directory that was told wrong would be wiped to no effect: where
 # member/ is not in it, it must be nowhere else either, but in what an interrupted wipe has put aside.
 LOOK = r"""
-for tool in sh mv rm find stat; do command -v "$tool" >/dev/null || exit 3; done
+for tool in sh mv rm find stat sleep; do command -v "$tool" >/dev/null || exit 3; done
 [ -e "$1/member" ] && exec stat -c %i "$1/member"
 found=$(find "$2" -maxdepth 6 -type d -path '*/member/wal' ! -path '*/.replaced-*')
 [ -z "$found" ] || { echo "$found"; exit 4; }
@@ -117,7 +117,9 @@ class UtilityPodActivities:
             seconds=EXEC_SECONDS,
         )
         if answer.exit_code == 3:
-            raise CommandFailed("looking for sh, mv, rm, find and stat in the utility Pod", 3, answer.stderr)
+            raise CommandFailed(
+                "looking for sh, mv, rm, find, stat and sleep in the utility Pod", 3, answer.stderr
+            )
         if answer.exit_code == 4 and not pins.is_removed:
             raise Moved(f"the data is not in {directory} but in {answer.stdout.strip()}: nothing is touched")
         return answer.stdout.strip() if answer.exit_code == 0 else ""

@@ -1,10 +1,9 @@
 """The last look: everything that was promised, read once more from the cluster and from etcd itself."""
 
-import asyncio
-
 from activities.fencing import fenced
 from activities.keyspace import equal_hashes
 from activities.node import HOLDER_PREFIX, cordon_holders
+from activities.side_by_side import side_by_side
 from activities.stateful_set import flag_in_pod, flag_of, pods_of, read_stateful_set
 from activities.step import Toolbox, step
 from activities.survivors import Survivors, output_of
@@ -32,7 +31,7 @@ class VerificationActivities:
         """
         pins = order.pins
         async with fenced(self._tools, order):
-            members, health, objects = await asyncio.gather(
+            members, health, objects = await side_by_side(
                 self._survivors.members(pins), self._health(pins), self._objects(pins)
             )
             wrong = [*self._membership(pins, members, order.new_member_id), *health, *objects]
@@ -55,8 +54,8 @@ class VerificationActivities:
 
     async def _health(self, pins: Pins) -> list[str]:
         pods = [*(survivor.pod for survivor in pins.survivors), pins.replica]
-        statuses, answer, hashes = await asyncio.gather(
-            asyncio.gather(*(self._survivors.status(pins, pod) for pod in pods)),
+        statuses = await side_by_side(*(self._survivors.status(pins, pod) for pod in pods))
+        answer, hashes = await side_by_side(
             self._survivors.run(pins, pods[0], ["alarm", "list", "-w", "json"]),
             equal_hashes(self._survivors, pins, pods),
         )

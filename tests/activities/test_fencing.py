@@ -105,6 +105,8 @@ async def test_an_attempt_gives_up_its_own_record_and_keeps_what_others_wrote(be
         await early.end()
         _, record = await read(bench)
         assert (record.reason, record.until <= now()) == ("somebody else's words", True)
+        with pytest.raises(LockLost):
+            await early.hold()
         await late.begin()
         await early.end()
         _, record = await read(bench)

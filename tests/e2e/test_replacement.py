@@ -1,6 +1,6 @@
 """The main job, on real etcd: every fault, replica and policy, both ways with the budget, both control planes.
 
-Pairwise in every run, and whole in `make test-full` (cells.py). One by hand: `replace-etcd demo --kubernetes ...`.
+Some in every run, pairwise in CI, and whole in `make test-full` (cells.py). One by hand: `replace-etcd demo --kubernetes ...`.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Shapes of admin clusters met in the wild: each is carried out, judged like any other, or refused with a way out.
 
-Many of them go together into the user clusters of cells.py, in every run; in `make test-full` each stands alone. Those
+Many of them go together into the user clusters of cells.py, in CI; in `make test-full` each stands alone. Those
 that are refused need only a plan, and share one lab.
 """
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def test_it_ends_when_it_is_told_to_instead_of_waiting_for_its_sleep() -> None:
         shell.send_signal(signal.SIGTERM)
         assert shell.wait(timeout=30) == 0, "it was ended by the signal: as PID 1 it would not be"
     finally:
-        os.killpg(shell.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 def spec_of(**pins: Any) -> Any:

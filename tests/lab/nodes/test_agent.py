@@ -73,7 +73,7 @@ async def test_a_node_that_is_called_silent_says_that_it_is_ready(world: World) 
     silent = {"status": {"conditions": conditions}}
     written = await world.client.patch("nodes", NODE, silent, subresource="status")
     assert not pods.ready(written)
-    await world.until(pods.ready, "nodes", NODE, namespace="")
+    await world.until(pods.ready, "nodes", NODE, namespace="", within=60)
 
 
 async def test_a_deletion_waits_for_the_agent(world: World, dead: LabClient) -> None:
