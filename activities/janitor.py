@@ -139,10 +139,14 @@ class JanitorActivities:
         return _found(user_cluster, record, VERDICTS[chain], "")
 
     async def _chain(self, record: Record) -> Chain:
-        """An earlier run of this very workflow is closed: Temporal lets only one of an id run, and that is this one."""
+        """What stands under the id of this very workflow is its own to go on with.
+
+        Temporal lets only one run of an id be open, and that is this one: it was left by an earlier run, or taken for
+        this one by the run that it is a reset of.
+        """
         chain = await self._tools.runs.state_of(record)
         mine = record.workflow_id == activity.info().workflow_id
-        return Chain.CLOSED if chain is Chain.SUCCEEDED_BY and mine else chain
+        return Chain.CLOSED if mine and chain in (Chain.SUCCEEDED_BY, Chain.RUNNING) else chain
 
     def _patience(self, record: Record) -> timedelta:
         limit = timedelta(seconds=self._tools.settings.stuck_after_seconds)

@@ -122,6 +122,17 @@ async def test_an_earlier_run_of_its_own_id_is_closed(interrupted: Bench) -> Non
     await janitor.take_over()
 
 
+async def test_what_the_run_before_a_reset_has_taken_is_gone_on_with(interrupted: Bench) -> None:
+    """Its late attempt took the record over when the reset run had not looked yet: else nobody would go on."""
+    janitor = Janitor(interrupted)
+    await janitor.take_over()
+    interrupted.runs.states[janitor.fence().first_run_id] = Chain.RUNNING
+    assert (await janitor.judge()).verdict is Verdict.INTERRUPTED
+    assert (await janitor.take_over()).pins == interrupted.pins
+    janitor.workflow_id = "a-sweep"
+    assert (await janitor.judge()).verdict is Verdict.RUNNING
+
+
 async def test_a_record_with_an_outcome_is_left_to_the_next_start(interrupted: Bench) -> None:
     await write(interrupted, outcome=Outcome.LEFT_INCOMPLETE, reason="abandoned")
     janitor = Janitor(interrupted)
