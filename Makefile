@@ -60,7 +60,7 @@ screenshots: setup
 # Measured on a quiet machine (docs/benchmarks.md); `make bench RUNS=3` takes about a quarter of an hour.
 RUNS ?= 10
 DATABASE ?= 0
-FLEET ?= 1 10 $(if $(filter 1 2 3 4,$(RUNS)),50,100 500)
+FLEET ?= 1 10 10real $(if $(filter 1 2 3 4,$(RUNS)),50,100 500)
 BENCH := $(BIN)/python -m benchmarks
 
 bench: bench-startup bench-history bench-replacement bench-fleet bench-report

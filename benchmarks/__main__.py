@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -26,11 +27,23 @@ def arguments() -> argparse.Namespace:
     start.add_argument("--runs", type=int, default=10)
     parts.add_parser("history", help="the size of histories")
     fleet = parts.add_parser("fleet", help="many user clusters at once, by one worker")
-    fleet.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 100, 500])
+    fleet.add_argument(
+        "--sizes",
+        type=_size,
+        nargs="+",
+        default=["1", "10", "10real", "100", "500"],
+        help="10real: real etcd",
+    )
     fleet.add_argument("--qps", type=float, default=0, help="the worker's rate limit; 0: what it can do")
     fleet.add_argument("--activities", type=int, default=50, help="the worker's bound on steps at once")
     parts.add_parser("report", help="write the tables and the picture, of the results that are there")
     return parser.parse_args()
+
+
+def _size(text: str) -> str:
+    if re.fullmatch("[1-9][0-9]*(real)?", text) is None:
+        raise argparse.ArgumentTypeError(f"a number, or one with real etcd such as 10real, not {text!r}")
+    return text
 
 
 def lab_options(asked: argparse.Namespace) -> LabOptions:

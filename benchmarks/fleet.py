@@ -1,8 +1,9 @@
 """A fleet: many user clusters at once by one worker, as when a node dies that one member of each was on.
 
 The API server is the simulated one and every request is real HTTP; etcd is the model that the fault matrix uses
-(tests/robustness), so that hundreds fit on one machine. Worker, Temporal, API server, and this process, which plays
-every kubelet, share the machine: what is measured is a lower bound of what a worker does on its own cores.
+(tests/robustness), so that hundreds fit on one machine, and real where a size says so (`10real`). Worker, Temporal, API
+server, and this process, which plays every kubelet, share the machine: what is measured is a lower bound of what a
+worker does on its own cores.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -19,16 +21,20 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from benchmarks.models import Machine, Model, Spread, machine, save, spread
 from benchmarks.processes import cpu_seconds, memory_mib
+from benchmarks.real_etcd import RealCluster
 from benchmarks.say import say
 from lab.processes import Component
 from lab.temporal_server import TemporalServer
 from replace_etcd import replacements
 from replace_etcd.cli.demo.worker import worker_process
 from replace_etcd.models.request import ReplacementRequest
+from replace_etcd.models.result import Outcome
+from tests.robustness.nodes import Cluster, ModelCluster
 from tests.robustness.proxy import Call
-from tests.robustness.room import Room, a_room
+from tests.robustness.room import MADE_AT_ONCE, Room, a_room
 
 QUEUE = "benchmarks"
+REAL = "real"
 SAMPLE = 10
 READY_WITHIN = 60.0
 LOOK_EVERY = 0.2
@@ -38,6 +44,7 @@ class Fleet(Model):
     """So many at once."""
 
     size: int
+    etcd: str = "model"
     outcomes: dict[str, int]
     wall_seconds: float
     seconds: Spread
@@ -58,22 +65,32 @@ class Fleets(Model):
     fleets: list[Fleet]
 
 
-async def measure(sizes: list[int], settings: dict[str, float]) -> Fleets:
-    """Every size."""
+async def measure(sizes: list[str], settings: dict[str, float]) -> Fleets:
+    """Every size: `10`, or `10real` with real etcd."""
     here, found = machine(), []
-    for size in sizes:
+    for wish in sizes:
+        size, real = int(wish.removesuffix(REAL)), wish.endswith(REAL)
+        kind: type[Cluster] = RealCluster if real else ModelCluster
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
-            async with a_room(Path(name)) as (room, temporal):
-                found.append(await _fleet(size, room, temporal, Path(name), settings))
+            async with a_room(Path(name), Room[Cluster], kind) as (room, temporal):
+                fleet = await _fleet(size, room, temporal, Path(name), settings)
+                found.append(fleet.model_copy(update={"etcd": "real"}) if real else fleet)
         say(_line(found[-1]))
     return Fleets(machine=here, settings=settings, fleets=found)
 
 
 async def _fleet(
-    size: int, room: Room, temporal: TemporalServer, directory: Path, settings: dict[str, float]
+    size: int, room: Room[Cluster], temporal: TemporalServer, directory: Path, settings: dict[str, float]
 ) -> Fleet:
-    patients = await asyncio.gather(*(room.user_cluster("OrderedReady") for _ in range(size)))
-    names = [patient.namespace for patient in patients]
+    made_at_once = asyncio.Semaphore(MADE_AT_ONCE)
+
+    async def failed() -> str:
+        async with made_at_once:
+            cluster = await room.make("OrderedReady")
+            await room.fail(cluster)
+            return cluster.namespace
+
+    names = await asyncio.gather(*(failed() for _ in range(size)))
     say(f"{size} user clusters, each with a failed member")
     counted: Counter[str] = Counter()
 
@@ -89,7 +106,9 @@ async def _fleet(
         await made.stop(grace=30)
 
 
-async def _replaced(names: list[str], room: Room, made: Component, counted: Counter[str]) -> Fleet:
+async def _replaced(
+    names: Sequence[str], room: Room[Cluster], made: Component, counted: Counter[str]
+) -> Fleet:
     client, pid = room.temporal, made.pid
     assert pid is not None, made.last_words()  # noqa: S101
     async with asyncio.timeout(READY_WITHIN):
@@ -100,6 +119,9 @@ async def _replaced(names: list[str], room: Room, made: Component, counted: Coun
     runs = await asyncio.gather(*(replacements.start(client, request, QUEUE) for request in requests))
     endings = await asyncio.gather(*(replacements.ending(run) for run in runs))
     wall = time.monotonic() - began
+    for ending in endings:
+        if ending.outcome != Outcome.REPLACED:
+            say(f"{ending.outcome}: {ending.reason}")
     seconds = await asyncio.gather(*(_seconds(run) for run in runs))
     shares = await asyncio.gather(*(_temporal_share(run) for run in runs[:: max(1, len(runs) // SAMPLE)]))
     return Fleet(
@@ -138,7 +160,7 @@ def _moment(event: HistoryEvent) -> float:
     return float(event.event_time.ToNanoseconds()) / 1e9
 
 
-def _kubeconfig(directory: Path, room: Room) -> Path:
+def _kubeconfig(directory: Path, room: Room[Cluster]) -> Path:
     """The way to the proxy, which counts; it has the certificate."""
     file = directory / "kubeconfig"
     cluster = {"name": "room", "cluster": {"server": room.proxy.address("worker")}}
@@ -157,15 +179,16 @@ def _kubeconfig(directory: Path, room: Room) -> Path:
 
 def _line(fleet: Fleet) -> str:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in fleet.outcomes.items())
+    each = fleet.seconds
     return (
-        f"{fleet.size} at once: {outcomes} in {fleet.wall_seconds:.0f} s; each {fleet.seconds.median:.0f} s"
-        f" ({fleet.seconds.minimum:.0f} to {fleet.seconds.maximum:.0f}), worker {fleet.worker_cpu_seconds:.0f} s"
-        f" CPU, {fleet.worker_idle_mib:.0f} to {fleet.worker_peak_mib:.0f} MiB,"
+        f"{fleet.size} at once, {fleet.etcd} etcd: {outcomes} in {fleet.wall_seconds:.0f} s;"
+        f" each {each.median:.0f} s ({each.minimum:.0f} to {each.maximum:.0f}),"
+        f" worker {fleet.worker_cpu_seconds:.0f} s CPU, {fleet.worker_idle_mib:.0f} to {fleet.worker_peak_mib:.0f} MiB,"
         f" {fleet.requests / fleet.size:.0f} requests each, Temporal {fleet.temporal_share:.0%}"
     )
 
 
-def run(sizes: list[int], qps: float, activities: int) -> None:
+def run(sizes: list[str], qps: float, activities: int) -> None:
     """Measure and write it down."""
     settings = {"api_qps": qps, "max_concurrent_activities": activities, "janitor_interval_seconds": 0}
     say(f"written: {save('fleet', asyncio.run(measure(sizes, settings)))}")

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.fleet import Fleets
+from benchmarks.fleet import REAL, Fleets
 from benchmarks.history import Histories
 from benchmarks.models import RESULTS, Machine, Replacements, Span, Spread, Walk, spread
 from benchmarks.replacement import NAMES, WAYS
@@ -157,7 +157,7 @@ def fleet(result: Fleets) -> str:
     """The sizes, a row each."""
     rows = [
         [
-            str(one.size),
+            f"{one.size}, real etcd" if one.etcd == REAL else str(one.size),
             ", ".join(f"{count} {name}" for name, count in one.outcomes.items()),
             f"{one.wall_seconds:.0f}",
             f"{60 * one.size / one.wall_seconds:.0f}",

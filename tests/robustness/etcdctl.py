@@ -57,7 +57,7 @@ class Arguments:
 def run(etcd: Etcd, own: str, given: Sequence[str]) -> Answer:
     """Run `etcdctl` in the pod of a member; `own` is asked where the endpoint is the loopback."""
     arguments = Arguments.of(given)
-    via = _asked(own, arguments.flags.get("endpoints", ""))
+    via = asked(own, arguments.flags.get("endpoints", ""))
     try:
         return Answer(_command(arguments)(etcd, via, arguments))
     except (Refused, TimedOut, KeyError) as error:
@@ -76,7 +76,7 @@ def _command(arguments: Arguments) -> Command:
     raise UnknownCommand(f"etcdctl {' '.join(arguments.words)}")
 
 
-def _asked(own: str, endpoint: str) -> str:
+def asked(own: str, endpoint: str) -> str:
     host = endpoint.rpartition("//")[2].partition(":")[0].partition(".")[0]
     return own if host in ("", "127", "localhost") else host
 

@@ -13,8 +13,9 @@ from lab.temporal_server import TemporalServer
 from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Row, Story, Way, pack, rows
 from tests.robustness.director import Play, Verdict
 from tests.robustness.killer import Killer
+from tests.robustness.nodes import ModelCluster
 from tests.robustness.proxy import Call, Proxy
-from tests.robustness.room import a_room, worker
+from tests.robustness.room import ModelRoom, a_room, worker
 from tests.robustness.stage import Stage
 
 STEADY, KILLED = "steady", "killed"
@@ -146,7 +147,7 @@ def _halves(cells: Sequence[Cell]) -> list[Story]:
 async def a_matrix(directory: Path, at_once: int) -> AsyncIterator[Matrix]:
     """A room, its workers, and the killer at work."""
     async with (
-        a_room(directory) as (room, temporal),
+        a_room(directory, ModelRoom, ModelCluster) as (room, temporal),
         two_workers(directory, room.proxy, temporal, hurry=True) as killer,
     ):
         yield Matrix(room, killer, at_once)

@@ -1,4 +1,4 @@
-"""Nodes without machines: pods run in the model of etcd, and execs are interpreted or run in a directory.
+"""Nodes without machines: pods run in a model of etcd (or as bare processes), and execs in a directory.
 
 It plays the kubelets of many user clusters at once. A command acts whether its connection lives or not. What the
 utility Pod runs is run for real, by /bin/sh in a temporary directory; `etcdctl` is the model's
@@ -14,12 +14,13 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, MutableMapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from lab.fixture.names import CERTIFICATES, DATA_DIRECTORY, REPLICAS
 from lab.history import restart_count
@@ -124,16 +125,61 @@ class Running:
 
 
 @dataclass
-class ModelCluster:
-    """One user cluster's etcd, its disks, and what was seen of it."""
+class Cluster(ABC):
+    """One user cluster's etcd, its disks, and what was seen of its pods."""
 
     namespace: str
     disks: Disks
+    pods: dict[str, Running] = field(default_factory=dict, init=False)
+    sightings: list[Sighting] = field(default_factory=list, init=False)
+
+    @abstractmethod
+    def start(self, running: Running) -> None:
+        """Start a member from its pod's own arguments."""
+
+    @abstractmethod
+    def stop(self, name: str) -> None:
+        """End a member, by a signal that it cannot catch."""
+
+    @abstractmethod
+    def runs(self, name: str) -> bool:
+        """Whether a member's process is alive."""
+
+    @abstractmethod
+    def damage(self, name: str) -> None:
+        """Damage a member's directory, whose process has ended: it does not start from it any more."""
+
+    @abstractmethod
+    async def ctl(self, name: str, arguments: Sequence[str]) -> Answer:
+        """Run `etcdctl` in a member's pod."""
+
+    @abstractmethod
+    def write(self) -> None:
+        """Somebody writes."""
+
+    @abstractmethod
+    async def until_whole(self) -> None:
+        """Wait until every member has joined."""
+
+    @abstractmethod
+    def tick(self) -> None:
+        """Time has passed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what still runs."""
+
+
+C = TypeVar("C", bound=Cluster)
+
+
+@dataclass
+class ModelCluster(Cluster):
+    """An etcd that is a model."""
+
     etcd: Etcd = field(init=False)
-    pods: dict[str, Running] = field(default_factory=dict)
-    sightings: list[Sighting] = field(default_factory=list)
-    acknowledged: set[str] = field(default_factory=set)
-    never_rejoins: bool = False
+    acknowledged: set[str] = field(default_factory=set, init=False)
+    never_rejoins: bool = field(default=False, init=False)
     """The failed replica's container is not started any more."""
 
     def __post_init__(self) -> None:
@@ -163,7 +209,7 @@ class ModelCluster:
         return found
 
     def start(self, running: Running) -> None:
-        """Start a member from its pod's own arguments."""
+        """Start it, and lock its directory as etcd does."""
         if self.never_rejoins and running.name == FAILED:
             return
         self.etcd.start(running.name, flag_in(running.pod["spec"]), REPLICAS)
@@ -171,22 +217,50 @@ class ModelCluster:
             self.disks.lock(running.name)
 
     def stop(self, name: str) -> None:
-        """End a member."""
+        """End it, and let go of its directory."""
         if name in self.etcd.processes:
             self.etcd.stop(name)
         self.disks.unlock(name)
 
     def runs(self, name: str) -> bool:
-        """Whether a member's process is alive."""
+        """Whether the model says so."""
         process = self.etcd.processes.get(name)
         return process is not None and process.code is None
 
+    def damage(self, name: str) -> None:
+        """The model knows by which sign it does not start."""
+        self.etcd.break_disk(name)
 
-class ModelNodes:
+    async def ctl(self, name: str, arguments: Sequence[str]) -> Answer:
+        """The model's own etcdctl."""
+        return etcdctl.run(self.etcd, name, arguments)
+
+    async def until_whole(self) -> None:
+        """Members join as they start."""
+
+    def tick(self) -> None:
+        """Let the model notice it; whoever has ended by itself lets go of its directory."""
+        self.etcd.tick()
+        for name in self.etcd.processes:
+            if not self.runs(name):
+                self.disks.unlock(name)
+
+    def close(self) -> None:
+        """Nothing of it outlives this process."""
+
+
+class Nodes(Generic[C]):
     """All kubelets."""
 
-    def __init__(self, client: KubeClient, certificates: dict[str, bytes], root: Path) -> None:
-        self.clusters: dict[str, ModelCluster] = {}
+    def __init__(
+        self,
+        client: KubeClient,
+        certificates: dict[str, bytes],
+        root: Path,
+        cluster: Callable[[str, Disks], C],
+    ) -> None:
+        self.clusters: dict[str, C] = {}
+        self._cluster = cluster
         self.unknown: list[str] = []
         """Commands that nobody here understands: a test fails on them."""
         self._client = client
@@ -209,10 +283,12 @@ class ModelNodes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for cluster in self.clusters.values():
+            cluster.close()
 
-    def add(self, namespace: str) -> ModelCluster:
+    def add(self, namespace: str) -> C:
         """Make room for a user cluster, before its objects are created."""
-        cluster = self.clusters[namespace] = ModelCluster(namespace, Disks(self._root / namespace))
+        cluster = self.clusters[namespace] = self._cluster(namespace, Disks(self._root / namespace))
         for replica in REPLICAS:
             cluster.disks.path(replica).mkdir(parents=True)
         return cluster
@@ -221,7 +297,7 @@ class ModelNodes:
         """Damage the failed replica's directory and end its process, and let it be seen."""
         cluster = self.clusters[namespace]
         cluster.stop(FAILED)
-        cluster.etcd.break_disk(FAILED)
+        cluster.damage(FAILED)
         await self._report(namespace, cluster.pods[FAILED])
 
     def _keep(self, work: object) -> None:
@@ -244,7 +320,7 @@ class ModelNodes:
                     _sight(cluster, kind, pod)
                     self._take(cluster, kind, pod)
 
-    def _take(self, cluster: ModelCluster, kind: str, pod: Json) -> None:
+    def _take(self, cluster: C, kind: str, pod: Json) -> None:
         name, uid, namespace = (pod["metadata"][key] for key in ("name", "uid", "namespace"))
         known = cluster.pods.get(name)
         if known is not None and known.uid == uid:
@@ -272,15 +348,14 @@ class ModelNodes:
         while True:
             await asyncio.sleep(TEND)
             for namespace, cluster in self.clusters.items():
-                cluster.etcd.tick()
+                cluster.tick()
                 for running in list(cluster.pods.values()):
                     if running.name in REPLICAS and not cluster.runs(running.name):
-                        cluster.disks.unlock(running.name)
                         self._restart(cluster, running, now())
                     if running.name in REPLICAS and running.reported != cluster.runs(running.name):
                         self._keep(self._report(namespace, running))
 
-    def _restart(self, cluster: ModelCluster, running: Running, now: float) -> None:
+    def _restart(self, cluster: C, running: Running, now: float) -> None:
         if not running.again_at:
             running.again_at = now + running.back_off
         elif now >= running.again_at:
@@ -337,9 +412,9 @@ class ModelNodes:
         output, errors = (text.encode(errors=RAW) for text in (answer.stdout, answer.stderr))
         return {STDOUT: output, STDERR: errors, STATUS: status}
 
-    async def _run(self, cluster: ModelCluster, running: Running, command: list[str]) -> Answer:
+    async def _run(self, cluster: C, running: Running, command: list[str]) -> Answer:
         if command[0] == "etcdctl":
-            return etcdctl.run(cluster.etcd, running.name, command[1:])
+            return await cluster.ctl(running.name, command[1:])
         if command[0] == "cat":
             return self._read(command[1:])
         if running.name.startswith(UTILITY) and command[0] in ("/bin/sh", "sh"):
@@ -352,7 +427,7 @@ class ModelNodes:
         there = "".join(file.read_text() for file in files if file.is_file())
         return Answer(there, exit_code=0 if all(file.is_file() for file in files) else 1)
 
-    async def _shell(self, cluster: ModelCluster, running: Running, command: list[str]) -> Answer:
+    async def _shell(self, cluster: C, running: Running, command: list[str]) -> Answer:
         """Run a script of the utility Pod, with the pod's paths in place of the machine's."""
         scratch = self._root / "pods" / running.uid
         scratch.mkdir(parents=True, exist_ok=True)
@@ -394,7 +469,7 @@ def _environment(running: Running) -> dict[str, str]:
     return given
 
 
-def _sight(cluster: ModelCluster, kind: str, pod: Json) -> None:
+def _sight(cluster: Cluster, kind: str, pod: Json) -> None:
     name = pod["metadata"]["name"]
     if name in REPLICAS:
         seen = Sighting(name, pod["metadata"]["uid"], restart_count(pod), deleted=kind == "DELETED")
@@ -415,6 +490,6 @@ def _status(code: int) -> Json:
     }
 
 
-def all_ready(cluster: ModelCluster) -> bool:
+def all_ready(cluster: Cluster) -> bool:
     """Whether every replica runs and says so."""
     return all(name in cluster.pods and is_ready(cluster.pods[name].pod) for name in REPLICAS)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -27,7 +28,7 @@ from lab.processes import Component
 from lab.temporal_server import TemporalServer, running_temporal
 from tests.robustness import user_cluster
 from tests.robustness.judge import Look
-from tests.robustness.nodes import ModelCluster, ModelNodes, all_ready
+from tests.robustness.nodes import C, Disks, ModelCluster, Nodes, all_ready
 from tests.robustness.proxy import Call, Proxy
 from tests.robustness.stage import Patient
 from tests.robustness.user_cluster import FAILED
@@ -35,6 +36,7 @@ from tests.robustness.user_cluster import FAILED
 WITHIN = 180.0
 MADE_AT_ONCE = 4
 POLL = 0.05
+R = TypeVar("R", bound="Room[Any]")
 
 
 class ModelPatient:
@@ -73,13 +75,13 @@ class ModelPatient:
         self._cluster.never_rejoins = False
 
 
-class Room:
-    """The running parts: a stage for many stories at once."""
+class Room(Generic[C]):
+    """The running parts, and user clusters in them."""
 
     def __init__(
         self,
         client: KubeClient,
-        nodes: ModelNodes,
+        nodes: Nodes[C],
         proxy: Proxy,
         temporal: Client,
         certificates: dict[str, bytes],
@@ -90,39 +92,20 @@ class Room:
         self.temporal = temporal
         self._certificates = certificates
         self._numbers = itertools.count()
-        self._free: dict[str, list[ModelCluster]] = defaultdict(list)
-        self._made_at_once = asyncio.Semaphore(MADE_AT_ONCE)
         proxy.watchers.append(self._somebody_writes)
 
-    async def user_cluster(
-        self, pod_management: str, *, alarm: bool = False, dead: bool = False
-    ) -> ModelPatient:
-        """A whole user cluster whose second member then fails, with an alarm, or with its node, if wished."""
-        async with self._made_at_once:
-            free = [] if dead else self._free[pod_management]
-            cluster = free.pop() if free else await self._make(pod_management)
-            if cluster.runs(FAILED):
-                await self._fail(cluster, alarm=alarm)
-            if dead:
-                await user_cluster.let_node_die(self.client, cluster.namespace)
-        return ModelPatient(self.client, cluster, dead=dead)
-
-    def give_back(self, patient: Patient, pod_management: str) -> None:
-        """It is as whole as it was: it can fail once more."""
-        self._free[pod_management].append(self.nodes.clusters[patient.namespace])
-
-    async def _make(self, pod_management: str) -> ModelCluster:
+    async def make(self, pod_management: str) -> C:
+        """A whole user cluster."""
         namespace = f"uc-{next(self._numbers):03d}"
         cluster = self.nodes.add(namespace)
         await user_cluster.create(self.client, namespace, self._certificates, pod_management)
         await _until(lambda: all_ready(cluster))
+        await cluster.until_whole()
         await user_cluster.until_counted(self.client, namespace, healthy=3)
         return cluster
 
-    async def _fail(self, cluster: ModelCluster, *, alarm: bool) -> None:
-        cluster.write()
-        if alarm:
-            cluster.etcd.raise_alarm(FAILED)
+    async def fail(self, cluster: C) -> None:
+        """Its second member dies, and its disk with it."""
         await self.nodes.destroy(cluster.namespace)
         await user_cluster.until_counted(self.client, cluster.namespace, healthy=2)
 
@@ -130,6 +113,35 @@ class Room:
         """The traffic: a key with each request of the worker that passes."""
         if call.namespace in self.nodes.clusters:
             self.nodes.clusters[call.namespace].write()
+
+
+class ModelRoom(Room[ModelCluster]):
+    """A stage for many stories at once."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._free: dict[str, list[ModelCluster]] = defaultdict(list)
+        self._made_at_once = asyncio.Semaphore(MADE_AT_ONCE)
+
+    async def user_cluster(
+        self, pod_management: str, *, alarm: bool = False, dead: bool = False
+    ) -> ModelPatient:
+        """A whole user cluster whose second member then fails, with an alarm, or with its node, if wished."""
+        async with self._made_at_once:
+            free = [] if dead else self._free[pod_management]
+            cluster = free.pop() if free else await self.make(pod_management)
+            if cluster.runs(FAILED):
+                cluster.write()
+                if alarm:
+                    cluster.etcd.raise_alarm(FAILED)
+                await self.fail(cluster)
+            if dead:
+                await user_cluster.let_node_die(self.client, cluster.namespace)
+        return ModelPatient(self.client, cluster, dead=dead)
+
+    def give_back(self, patient: Patient, pod_management: str) -> None:
+        """It is as whole as it was: it can fail once more."""
+        self._free[pod_management].append(self.nodes.clusters[patient.namespace])
 
 
 def worker(directory: Path, queue: str, proxy: Proxy, temporal: TemporalServer, *, hurry: bool) -> Component:
@@ -156,8 +168,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @asynccontextmanager
-async def a_room(directory: Path) -> AsyncIterator[tuple[Room, TemporalServer]]:
-    """Set it up, without a worker."""
+async def a_room(
+    directory: Path, room: Callable[..., R], cluster: Callable[[str, Disks], C]
+) -> AsyncIterator[tuple[R, TemporalServer]]:
+    """Set one of this sort up, without a worker."""
     pki = AdminPki(directory / "pki")
     certificates = EtcdPki(directory / "etcd-pki", ("kube-etcd-0", "kube-etcd-1", "kube-etcd-2")).files
     plane = SimulatedControlPlane(directory / "control-plane", pki, node_grace=100_000)
@@ -166,12 +180,12 @@ async def a_room(directory: Path) -> AsyncIterator[tuple[Room, TemporalServer]]:
         async with (
             running_temporal(directory) as temporal,
             KubeClient.from_kubeconfig(plane.kubeconfig) as client,
-            ModelNodes(client, certificates, directory / "nodes") as nodes,
+            Nodes(client, certificates, directory / "nodes", cluster) as nodes,
             Proxy(read_kubeconfig(plane.kubeconfig), nodes.execute) as proxy,
         ):
             connected = await Client.connect(temporal.address, data_converter=pydantic_data_converter)
             await user_cluster.make_node(client, user_cluster.SHARED_NODE)
-            yield Room(client, nodes, proxy, connected, certificates), temporal
+            yield room(client, nodes, proxy, connected, certificates), temporal
     finally:
         await plane.stop()
 
