@@ -1,7 +1,7 @@
 """The main job, on real etcd: every fault, replica and policy, both ways with the budget, both control planes.
 
-Some in every run, pairwise in CI, and whole in `make test-full` (cells.py). One by hand: `replace-etcd demo --kubernetes
-...`.
+Some in every run, pairwise in CI, and whole in `make test-full` (cells.py). One by hand: `replace-etcd demo` with
+`--kubernetes` and the like.
 """
 
 from pathlib import Path
