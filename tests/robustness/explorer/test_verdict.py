@@ -53,7 +53,7 @@ GLANCES = [
 INNOCENT = Excuses()
 ENTRIES = [
     Entry("u", "run-1", attempt="x", until=30.0, made=0.0),
-    Entry("u", "run-1", attempt="x", until=2.0, made=2.0),
+    Entry("u", "run-1", attempt="", until=2.0, made=2.0),
     Entry("u", "run-1", attempt="y", until=32.0, made=2.0),
     Entry("u", "run-2", attempt="z", until=70.0, made=40.0),
 ]

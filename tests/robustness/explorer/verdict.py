@@ -87,8 +87,9 @@ def _survivors_stay(glance: Glance, story: Story) -> bool:
 
 
 def one_at_a_time(entries: list[Entry]) -> Iterator[str]:
-    """Nobody takes the record, under whatever name, while an attempt may still send changes."""
+    """Nobody takes the record, under whatever name, while an attempt may still send changes; it may give it up."""
     for one, other in pairwise(entries):
-        if one.uid == other.uid and one.attempt and one.attempt != other.attempt and other.made < one.until:
+        taken = one.uid == other.uid and other.attempt not in ("", one.attempt)
+        if taken and other.made < one.until:
             early = one.until - other.made
             yield f"the record was taken from {one.chain} by {other.chain} {early:.1f} s before its time was over"
