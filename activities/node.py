@@ -164,9 +164,10 @@ class NodeActivities:
 
     @step
     async def wait_until_failed_pod_is_gone(self, order: Order) -> Done:
-        """Wait until the evicted pod has ended and its successor waits for the node; read-only.
+        """Wait until the evicted pod has ended; read-only.
 
-        The volume must be free before it is wiped. `Moved` where the successor has been given a node.
+        The volume must be free before it is wiped. A successor need not be there (none is made while its claim is being
+        deleted, which is noticed before the removal); `Moved` where one has been given a node.
         """
         pins = order.pins
         tell(f"waiting until pod {pins.replica} ({pins.pod_uid}) has ended")
@@ -174,7 +175,7 @@ class NodeActivities:
             POD,
             pins.replica,
             pins.user_cluster,
-            lambda pod: pod is not None and pod["metadata"]["uid"] != pins.pod_uid,
+            lambda pod: pod is None or pod["metadata"]["uid"] != pins.pod_uid,
             seconds=EVICTED_SECONDS,
         )
         await must_be_unscheduled(self._tools, pins)

@@ -145,6 +145,24 @@ async def test_a_set_makes_claims_and_leaves_them(world: World, client: KubeClie
     assert uid_of(await world.get("persistentvolumeclaims", "data-etcd-0")) == uid_of(claim)
 
 
+async def test_no_pod_is_made_for_a_claim_that_is_being_deleted(
+    world: World, client: KubeClient, kubelet: Kubelet
+) -> None:
+    await world.stateful_set(replicas=1, volumeClaimTemplates=[CLAIM])
+    await world.until_pods(lambda pods: "etcd-0" in pods)
+    held: Json = {"metadata": {"finalizers": ["example.com/held"]}}
+    claim = await client.patch("persistentvolumeclaims", "data-etcd-0", held, world.namespace)
+    await client.delete("persistentvolumeclaims", "data-etcd-0", world.namespace)
+    await client.delete("pods", "etcd-0", world.namespace)
+    await world.until_event("FailedCreate", "etcd")
+    assert await world.settled() == {}
+    await client.patch(
+        "persistentvolumeclaims", "data-etcd-0", {"metadata": {"finalizers": None}}, world.namespace
+    )
+    await world.until_pods(lambda pods: "etcd-0" in pods, within=60)
+    assert uid_of(await world.get("persistentvolumeclaims", "data-etcd-0")) != uid_of(claim)
+
+
 async def test_pods_are_told_of_in_events(world: World, client: KubeClient) -> None:
     await world.stateful_set(replicas=1)
     await world.until_pods(lambda pods: "etcd-0" in pods)

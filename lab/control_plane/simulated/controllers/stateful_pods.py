@@ -12,6 +12,7 @@ from typing import Any
 
 from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.controllers.revisions import owner_reference, template_of
+from lab.control_plane.simulated.pod_status import is_terminating
 
 Json = dict[str, Any]
 REVISION_LABEL = "controller-revision-hash"
@@ -86,15 +87,22 @@ def claim_name(sts: Json, template: str, ordinal: int) -> str:
     return f"{template}-{sts['metadata']['name']}-{ordinal}"
 
 
-def create_missing_claims(cluster: Cluster, sts: Json, ordinal: int) -> None:
-    """Create the claims of an ordinal that are not there."""
+def create_missing_claims(cluster: Cluster, sts: Json, ordinal: int) -> str:
+    """Create the claims of an ordinal that are not there; returns the name of one that is being deleted, if any.
+
+    No pod is made for such a one (`createPersistentVolumeClaims` in Kubernetes' stateful_pod_control.go).
+    """
+    going = ""
     resource = cluster.resource("persistentvolumeclaims")
     namespace = sts["metadata"]["namespace"]
     labels = sts["spec"]["selector"].get("matchLabels") or {}
     for template in sts["spec"].get("volumeClaimTemplates", ()):
         name = claim_name(sts, template["metadata"]["name"], ordinal)
-        if cluster.store.get(resource, namespace, name) is not None:
+        found = cluster.store.get(resource, namespace, name)
+        if found is not None:
+            going = name if is_terminating(found) else going
             continue
         given = template["metadata"].get("labels") or {}
         claim: Json = {"metadata": {"name": name, "labels": {**given, **labels}}}
         cluster.create(resource, namespace, claim | {"spec": copy.deepcopy(template["spec"])})
+    return going

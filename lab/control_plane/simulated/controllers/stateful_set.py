@@ -32,6 +32,7 @@ from lab.control_plane.simulated.store import Change
 
 Json = dict[str, Any]
 SOURCE = "statefulset-controller"
+RETRY_SECONDS = 1.0
 
 
 @dataclass
@@ -45,6 +46,7 @@ class _Round:
     replicas: list[Json] = field(default_factory=list)
     condemned: list[Json] = field(default_factory=list)
     deleted_for_update: int = 0
+    again_after: float = 0.0
 
     @property
     def spec(self) -> Json:
@@ -86,8 +88,7 @@ class StatefulSetController(Controller):
             self._act(work)
         self._write_status(work)
         truncate(self.cluster, sts, pods, current, update)
-        wait: int = work.spec.get("minReadySeconds", 0)
-        return float(wait) if wait else None
+        return work.again_after or float(work.spec.get("minReadySeconds", 0)) or None
 
     def _owned_pods(self, sts: Json) -> list[Json]:
         found = self.store.list(self.cluster.resource("pods"), sts["metadata"]["namespace"])
@@ -166,7 +167,15 @@ class StatefulSetController(Controller):
 
     def _create(self, work: _Round, index: int) -> None:
         pod = work.replicas[index]
-        create_missing_claims(self.cluster, work.sts, ordinal_of(pod["metadata"]["name"]))
+        if going := create_missing_claims(self.cluster, work.sts, ordinal_of(pod["metadata"]["name"])):
+            name = pod["metadata"]["name"]
+            set_name = work.sts["metadata"]["name"]
+            message = (
+                f"create Pod {name} in StatefulSet {set_name} failed error: pvc {going} is being deleted"
+            )
+            record(self.cluster, work.sts, "FailedCreate", message, SOURCE)
+            work.again_after = RETRY_SECONDS
+            return
         body = {key: value for key, value in pod.items() if key != "status"}
         self.cluster.create(self.cluster.resource("pods"), work.sts["metadata"]["namespace"], body)
         self._tell(work, "create", pod)
