@@ -11,7 +11,7 @@ from collections.abc import Callable
 from activities.fencing import Attempt, fenced
 from activities.guarded_patch import guarded_patch
 from activities.step import Toolbox, step
-from replace_etcd.cluster import POD, STATEFUL_SET, Object, Patch
+from replace_etcd.cluster import CLAIM, POD, STATEFUL_SET, Object, Patch
 from replace_etcd.errors import Moved
 from replace_etcd.models.orders import Done, Left, Order
 from replace_etcd.models.plan import Pins
@@ -150,6 +150,10 @@ class StatefulSetActivities:
                     uid=uid,
                     grace=self._tools.settings.eviction_grace_seconds,
                 )
+            if await self._claim_is_going(pins):
+                return Done(
+                    note=f"no pod is made while {pins.claim} is being deleted; the next one is as before"
+                )
             await self._tools.cluster.wait_for(
                 POD,
                 pins.replica,
@@ -182,6 +186,11 @@ class StatefulSetActivities:
             lambda found: found is not None and found["status"].get("observedGeneration", 0) >= generation,
             seconds=OBSERVED_SECONDS,
         )
+
+    async def _claim_is_going(self, pins: Pins) -> bool:
+        """Its volume is held by the utility Pod, which is to go after this: to wait for a pod would be for ever."""
+        claim = await self._tools.cluster.get(CLAIM, pins.claim, pins.user_cluster)
+        return claim is not None and "deletionTimestamp" in claim["metadata"]
 
     async def _makes_no_pod(self, pins: Pins) -> bool:
         """Whether the StatefulSet is gone, or scaled below the pod's ordinal."""
