@@ -262,6 +262,7 @@ class Proxy:
         self._access = access
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._answering: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._access.context, limit=0)
@@ -279,6 +280,9 @@ class Proxy:
     ) -> None:
         if self._runner is not None:  # first: a request that still comes in needs the session
             await self._runner.cleanup()
+        for task in self._answering:  # whoever asked is gone: the runner knows nothing of these any more
+            task.cancel()
+        await asyncio.gather(*self._answering, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
@@ -310,6 +314,15 @@ class Proxy:
         return self._session
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._answering.add(task)
+        try:
+            return await self._answer(request)
+        finally:
+            self._answering.discard(task)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         activity, _, rest = request.raw_path.removeprefix(f"/{PREFIX}/").partition("/")
         body = await request.read() if request.can_read_body else b""
         path = f"/{rest}"
