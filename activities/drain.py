@@ -12,7 +12,7 @@ from activities.fencing import Attempt
 from activities.side_by_side import side_by_side
 from activities.step import Toolbox, tell
 from replace_etcd.cluster import POD, Object
-from replace_etcd.errors import ClusterError, DrainBlocked, NotYet, OutcomeUnknown, ReplacementError
+from replace_etcd.errors import ClusterError, DrainBlocked, NotYet, OutcomeUnknown
 from replace_etcd.models.orders import DrainOrder
 from replace_etcd.models.plan import DrainedPod
 
@@ -104,7 +104,7 @@ class Drain:
         """`OutcomeUnknown` where one fails while the eviction of another may still take effect."""
         try:
             await side_by_side(*(self._evict_and_wait(row) for row in going))
-        except ReplacementError as error:
+        except (ClusterError, NotYet) as error:
             if self._attempt.nothing_under_way:
                 raise
             raise OutcomeUnknown(f"an eviction had no answer yet when another failed: {error}") from error
