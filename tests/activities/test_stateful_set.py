@@ -2,6 +2,7 @@
 
 import pytest
 
+from activities.node import NodeActivities
 from activities.stateful_set import StatefulSetActivities, flag_in_pod, flag_of, must_stand
 from replace_etcd.cluster import POD, STATEFUL_SET
 from replace_etcd.errors import LockLost, Moved
@@ -117,6 +118,22 @@ async def test_where_nothing_would_bring_the_pod_back_replacing_it_is_moot(bench
     activities = StatefulSetActivities(bench.tools)
     done = await bench.run(activities.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
     assert done.note.startswith("moot")
+
+
+async def test_no_pod_is_waited_for_that_cannot_be_made(bench: Bench, world: World) -> None:
+    """Its claim is being deleted, and the utility Pod, which holds the volume, goes last."""
+    await bench.claim()
+    await edit(bench, "/spec/replicas", 3)
+    claim = world.claim(bench.pins.claim)
+    claim["metadata"]["finalizers"] = ["example.com/held"]
+    await world.create("persistentvolumeclaims", claim)
+    await world.client.delete("persistentvolumeclaims", bench.pins.claim, world.namespace)
+    activities, node = StatefulSetActivities(bench.tools), NodeActivities(bench.tools)
+    await bench.run(node.wait_until_failed_pod_is_gone, bench.order(Order, Phase.DRAINING))
+    done = await bench.run(activities.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
+    assert "is being deleted" in done.note
+    released = {"metadata": {"finalizers": None}}
+    await world.client.patch("persistentvolumeclaims", bench.pins.claim, released, world.namespace)
 
 
 async def test_a_survivor_that_was_re_created_is_not_restarted_by_the_rollback(
