@@ -32,5 +32,6 @@ async def side_by_side(*works: Work[Any]) -> tuple[Any, ...]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        first = errors.exceptions[0]
+        raise first from first.__cause__
     return tuple(task.result() for task in tasks)

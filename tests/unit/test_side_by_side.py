@@ -13,7 +13,7 @@ async def said(words: str) -> str:
 
 
 async def failing() -> str:
-    raise Moved("gone")
+    raise Moved("gone") from KeyError("why")
 
 
 async def test_answers_come_in_the_order_of_the_questions() -> None:
@@ -30,8 +30,9 @@ async def test_where_one_fails_the_others_are_stopped_first() -> None:
             stopped.set()
         return ""
 
-    with pytest.raises(Moved, match="gone"):
+    with pytest.raises(Moved, match="gone") as raised:
         await side_by_side(side_by_side(patient(), failing()), patient())
+    assert isinstance(raised.value.__cause__, KeyError)
     assert stopped.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
