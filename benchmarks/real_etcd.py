@@ -37,14 +37,18 @@ class RealCluster(Cluster):
 
     def __post_init__(self) -> None:
         self._binaries = etcd_folder()
-        reserved = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 * len(REPLICAS))]
-        ports = iter([one.getsockname()[1] for one in reserved])
-        self._ports = {name: (next(ports), next(ports)) for name in REPLICAS}
-        for one in reserved:
-            one.close()
+        # Kept until the member starts, so that no two clusters are given the same ports.
+        self._reserved = {
+            name: [socket.create_server(("127.0.0.1", 0)) for _ in range(2)] for name in REPLICAS
+        }
+        self._ports = {
+            name: [one.getsockname()[1] for one in sockets] for name, sockets in self._reserved.items()
+        }
 
     def start(self, running: Running) -> None:
         """Start it with the flag of its pod."""
+        for reserved in self._reserved[running.name]:
+            reserved.close()
         self._processes[running.name] = subprocess.Popen(
             self._command(running.name, flag_in(running.pod["spec"])),
             stdin=subprocess.DEVNULL,
@@ -109,12 +113,13 @@ class RealCluster(Cluster):
         """Kill all of them."""
         for name in REPLICAS:
             self.stop(name)
+            for reserved in self._reserved[name]:
+                reserved.close()
 
     def _command(self, name: str, state: str) -> list[str | Path]:
         client, peer = (f"http://127.0.0.1:{port}" for port in self._ports[name])
-        known = {
-            one: f"http://localhost:{port}" for one, (_, port) in self._ports.items()
-        }  # an address is refused
+        # By a name: the preflight refuses peer URLs that are addresses.
+        known = {one: f"http://localhost:{port}" for one, (_, port) in self._ports.items()}
         flags = {
             "name": name,
             "data-dir": self.disks.path(name),
