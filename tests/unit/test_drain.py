@@ -96,9 +96,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "tell", lambda *_: None)
 
 
-async def drained(*names: str) -> Node:
-    node = Node(*names)
-    tools = Toolbox(node, Settings(), TemporalIdentity("c", "n"), None)  # type: ignore[arg-type]
+async def drained(*names: str) -> None:
+    tools = Toolbox(Node(*names), Settings(), TemporalIdentity("c", "n"), None)  # type: ignore[arg-type]
     order = DrainOrder(
         pins=PINS,
         fence=Fence(workflow_id="w", first_run_id="r", run_id="r", generation=1, phase=Phase.DRAINING),
@@ -107,7 +106,6 @@ async def drained(*names: str) -> Node:
         skip_uids=[],
     )
     await Drain(tools, order, Held(tools, order)).run()
-    return node
 
 
 async def test_a_drain_that_has_failed_evicts_nobody_any_more() -> None:
