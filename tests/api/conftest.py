@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from temporalio.client import Client
-from temporalio.service import RPCError
 
-from replace_etcd import replacements
 from replace_etcd.api import app, tokens
 from replace_etcd.api.metrics import Metrics
 from replace_etcd.api.services import Services
@@ -22,7 +20,7 @@ from replace_etcd.api.settings import ApiSettings
 from replace_etcd.api.tokens import TokenFile
 from replace_etcd.audit.keeper import AuditKeeper
 from tests.cli import conftest as cli
-from tests.cli.conftest import QUEUE
+from tests.workflows.script import Script
 
 client = cli.client
 script = cli.script
@@ -75,9 +73,10 @@ class Api:
 class Apis:
     """As many API processes as a test wants, on one store."""
 
-    def __init__(self, client: Client, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, client: Client, folder: Path, queue: str, stack: AsyncExitStack) -> None:
         self._client = client
         self._folder = folder
+        self._queue = queue
         self._stack = stack
         made = {name: tokens.new_token(name, roles) for name, roles in PEOPLE.items()}
         self.secrets = {name: secret for name, (secret, _) in made.items()}
@@ -85,32 +84,22 @@ class Apis:
         self.tokens_file.write_text("".join(f"{kept.line}\n" for _, kept in made.values()))
         self.audit = f"sqlite:///{folder / 'audit.db'}"
 
-    def one(self, *, audit: str | None = None, queue: str = QUEUE, **settings: Any) -> Api:
+    def one(self, *, audit: str | None = None, queue: str | None = None, **settings: Any) -> Api:
         """Another process."""
         usual: dict[str, Any] = {"token_rate_per_minute": 60_000, "address_rate_per_minute": 60_000}
         chosen = ApiSettings(tokens_file=self.tokens_file, **usual | settings)
         keeper = AuditKeeper(self.audit if audit is None else audit)
         self._stack.push_async_callback(keeper.close)
-        services = Services(self._client, keeper, chosen, TokenFile(chosen.tokens_file), queue, Metrics())
+        services = Services(
+            self._client, keeper, chosen, TokenFile(chosen.tokens_file), queue or self._queue, Metrics()
+        )
         return Api(services, self.secrets)
 
 
 @pytest.fixture
-async def apis(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Apis]:
-    """No run outlives its test: the next one's worker would carry it out, by the next one's script."""
-    begun: list[replacements.Handle] = []
-    start = replacements.start
-
-    async def noted(*words: Any, **more: Any) -> replacements.Handle:
-        begun.append(await start(*words, **more))
-        return begun[-1]
-
-    monkeypatch.setattr(replacements, "start", noted)
+async def apis(client: Client, tmp_path: Path, script: Script) -> AsyncIterator[Apis]:
     async with AsyncExitStack() as stack:
-        yield Apis(client, tmp_path, stack)
-    for run in begun:
-        with suppress(RPCError):  # most of them have ended
-            await run.terminate("its test has ended")
+        yield Apis(client, tmp_path, script.queue, stack)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ async def test_the_readmes_curl_starts_one_once_and_asks_how_it_stands(
     client: Client, server: TemporalServer, script: Script, user_cluster: str
 ) -> None:
     start, query = commands(server, user_cluster)
+    script.queue = "replace-etcd"  # the README's
     begun = script.block("drain_node")
     async with working(client, script):
         code, first = await typed(start)

@@ -27,7 +27,6 @@ from workflows.replace_etcd_replica import ReplaceEtcdReplica
 from workflows.restore_interrupted import RestoreInterruptedReplacement
 
 WITHIN = 60.0
-QUEUE = "replace-etcd"
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,13 @@ class Answer:
 class Terminal:
     """Types commands; none of the caller's TEMPORAL_* reaches them."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, queue: str) -> None:
         foreign = [name for name in os.environ if name.startswith("TEMPORAL_")]
         self._environment = {name: value for name, value in os.environ.items() if name not in foreign}
         self._environment |= {"TEMPORAL_ADDRESS": address, "TEMPORAL_CONFIG_FILE": os.devnull}
+        self._environment["REPLACE_ETCD_TASK_QUEUE"] = queue
 
-    async def begin(
-        self, *words: str, task_queue: str = QUEUE, **environment: str
-    ) -> asyncio.subprocess.Process:
+    async def begin(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """Start a command."""
         return await asyncio.create_subprocess_exec(
             Path(sys.executable).with_name("replace-etcd"),
@@ -62,7 +60,7 @@ class Terminal:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**self._environment, "REPLACE_ETCD_TASK_QUEUE": task_queue, **environment},
+            env={**self._environment, **environment},
         )
 
     async def end(self, process: asyncio.subprocess.Process) -> Answer:
@@ -71,9 +69,9 @@ class Terminal:
             out, err = await process.communicate()
         return Answer(process.returncode or 0, out.decode(), err.decode())
 
-    async def __call__(self, *words: str, task_queue: str = QUEUE, **environment: str) -> Answer:
+    async def __call__(self, *words: str, **environment: str) -> Answer:
         """Run a command to its end."""
-        return await self.end(await self.begin(*words, task_queue=task_queue, **environment))
+        return await self.end(await self.begin(*words, **environment))
 
 
 @pytest.fixture(scope="session")
@@ -101,9 +99,9 @@ async def client(server: TemporalServer) -> Client:
 
 
 @pytest.fixture
-def terminal(server: TemporalServer) -> Terminal:
+def terminal(server: TemporalServer, script: Script) -> Terminal:
     """A shell of somebody who knows the server's address."""
-    return Terminal(server.address)
+    return Terminal(server.address, script.queue)
 
 
 @pytest.fixture
@@ -117,7 +115,7 @@ async def working(client: Client, script: Script) -> AsyncIterator[None]:
     """A worker while the block runs."""
     async with Worker(
         client,
-        task_queue=QUEUE,
+        task_queue=script.queue,
         workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DiagnoseWorker],
         activities=[script.play],
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),

@@ -17,7 +17,7 @@ from replace_etcd.cli import answering, runs
 from replace_etcd.cli.exits import CliError, Exit
 from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.request import ReplacementRequest, Word
-from tests.cli.conftest import QUEUE, Terminal, working
+from tests.cli.conftest import Terminal, working
 from tests.workflows.script import PINS, PLAN, Script
 
 NODE_DOWN = PLAN.model_copy(
@@ -26,11 +26,11 @@ NODE_DOWN = PLAN.model_copy(
 
 
 async def waiting(
-    client: Client, user_cluster: str, for_: str, *, require_approval: bool = False
+    client: Client, script: Script, user_cluster: str, for_: str, *, require_approval: bool = False
 ) -> replacements.Handle:
     """A replacement that waits for people."""
     request = ReplacementRequest(user_cluster=user_cluster, require_approval=require_approval)
-    run = await runs.start(client, request, QUEUE)
+    run = await runs.start(client, request, script.queue)
     async with asyncio.timeout(30):
         while True:
             seen = await replacements.progress(run)
@@ -57,7 +57,7 @@ async def test_one_that_waits_for_approval_hears(
     said: str,
 ) -> None:
     async with working(client, script):
-        run = await waiting(client, user_cluster, "approval", require_approval=True)
+        run = await waiting(client, script, user_cluster, "approval", require_approval=True)
         script.requests_cancellation_of = run
         answer = await terminal(words[0], user_cluster, *words[1:])
         ended = await terminal("watch", user_cluster, "--json")
@@ -74,7 +74,7 @@ async def test_one_that_holds_is_resolved(
 ) -> None:
     script.fail("add_member")
     async with working(client, script):
-        await waiting(client, user_cluster, "resolve")
+        await waiting(client, script, user_cluster, "resolve")
         refused = await terminal("approve", user_cluster)
         taken = await terminal("resolve", "abandon", user_cluster, "--by", "ann", "--reason", "tomorrow")
         ended = await terminal("watch", user_cluster, "--json")
@@ -92,7 +92,7 @@ async def test_a_dead_node_is_confirmed_with_a_reason_only(
 ) -> None:
     script.answers["preflight"] = Preflighted(plan=NODE_DOWN)
     async with working(client, script):
-        run = await waiting(client, user_cluster, "node")
+        run = await waiting(client, script, user_cluster, "node")
         silent = await terminal("confirm-node-down", user_cluster)
         script.answers["preflight"] = Preflighted(plan=PLAN)
         taken = await terminal("confirm-node-down", user_cluster, "--by", "ann", "--reason", "power is off")
@@ -129,7 +129,7 @@ async def test_what_a_worker_that_has_gone_does_not_hear_ends_in_a_sentence(
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
     monkeypatch.setattr(answering, "HEARD_WITHIN", timedelta(seconds=0.5))
     async with working(client, script):
-        run = await waiting(client, user_cluster, "approval", require_approval=True)
+        run = await waiting(client, script, user_cluster, "approval", require_approval=True)
     with pytest.raises(
         CliError, match=r"no worker has heard it within 0\.5 s: it may still be taken"
     ) as ended:

@@ -38,7 +38,7 @@ async def test_it_tells_what_the_worker_sees(client: Client, terminal: Terminal,
 
 
 async def test_where_no_worker_polls_it_says_so_at_once(client: Client, terminal: Terminal) -> None:
-    answer = await terminal("doctor", "--json", task_queue="nobody-polls-this")
+    answer = await terminal("doctor", "--json", REPLACE_ETCD_TASK_QUEUE="nobody-polls-this")
     assert answer.code == 1
     assert "no worker polls the task queue nobody-polls-this" in answer.err
     assert verdicts(answer.json["checks"])["worker"] == "refuse"

@@ -15,7 +15,7 @@ from replace_etcd.cli import runs
 from replace_etcd.cli.exits import CliError
 from replace_etcd.cli.listing import Wanted, query_of
 from replace_etcd.models.request import ReplacementRequest
-from tests.cli.conftest import QUEUE, Terminal, working
+from tests.cli.conftest import Terminal, working
 from tests.workflows.script import Script
 
 QUOTE = "O'Brien"
@@ -26,9 +26,9 @@ async def test_by_every_filter(client: Client, terminal: Terminal, script: Scrip
     request = ReplacementRequest(user_cluster=user_cluster, incident=QUOTE, requested_by="ann")
     here = Wanted(user_cluster=user_cluster)
     async with working(client, script):
-        plan = await runs.start(client, request.model_copy(update={"dry_run": True}), QUEUE)
+        plan = await runs.start(client, request.model_copy(update={"dry_run": True}), script.queue)
         await plan.result()
-        run = await runs.start(client, request, QUEUE)
+        run = await runs.start(client, request, script.queue)
         await begun.wait()
         both = {run.id, plan.id}
         await _until_listed(client, replace(here, outcome="planned"), {plan.id})
@@ -71,7 +71,7 @@ async def complete(terminal: Terminal, line: str) -> str:
 
 
 async def test_completion_is_silent_where_temporal_does_not_answer() -> None:
-    assert await complete(Terminal("127.0.0.1:9"), "replace-etcd watch user") == ""
+    assert await complete(Terminal("127.0.0.1:9", "any"), "replace-etcd watch user") == ""
 
 
 def test_a_filter_is_data() -> None:

@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.plan import DrainedPod
-from tests.cli.conftest import QUEUE, Answer, Terminal, working
+from tests.cli.conftest import Answer, Terminal, working
 from tests.workflows.script import PLAN, REFUSING, Script
 
 
@@ -25,9 +25,9 @@ class Caller:
         self.user_cluster = user_cluster
         self.id = f"replace-etcd.{user_cluster}"
 
-    async def start(self, *words: str, task_queue: str = QUEUE) -> Answer:
+    async def start(self, *words: str, **environment: str) -> Answer:
         """Start it and wait until the command has ended."""
-        return await self._terminal(*self.words, *words, task_queue=task_queue)
+        return await self._terminal(*self.words, *words, **environment)
 
     async def begin(self, *words: str) -> asyncio.subprocess.Process:
         """Start it and go on."""
@@ -150,7 +150,7 @@ async def test_a_second_one_is_refused_in_a_sentence(client: Client, caller: Cal
 
 
 async def test_where_nobody_works_it_says_so_at_once(caller: Caller) -> None:
-    answer = await caller.start("--json", task_queue="nobody-polls-this")
+    answer = await caller.start("--json", REPLACE_ETCD_TASK_QUEUE="nobody-polls-this")
     assert answer.code == 0
     assert "no worker polls the task queue nobody-polls-this" in answer.err
     assert answer.json["workflow_id"] == caller.id

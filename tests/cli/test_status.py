@@ -10,7 +10,7 @@ from temporalio.client import Client
 from replace_etcd import replacements
 from replace_etcd.cli import runs
 from replace_etcd.models.request import ReplacementRequest
-from tests.cli.conftest import QUEUE, Terminal, working
+from tests.cli.conftest import Terminal, working
 from tests.workflows.script import Script
 
 NOBODY = "nobody-polls-this"
@@ -27,7 +27,7 @@ async def test_a_running_one_shows_its_steps(
 ) -> None:
     begun = script.block("drain_node", saying="1 of 3 pods gone")
     async with working(client, script):
-        run = await runs.start(client, request_, QUEUE)
+        run = await runs.start(client, request_, script.queue)
         await begun.wait()
         await _until_it_said_something(run)
         people, programs = (
@@ -57,7 +57,7 @@ async def test_one_that_waits_says_for_what(
 ) -> None:
     waiting = ReplacementRequest(user_cluster=user_cluster, require_approval=True)
     async with working(client, script), asyncio.timeout(30):
-        run = await runs.start(client, waiting, QUEUE)
+        run = await runs.start(client, waiting, script.queue)
         while True:
             seen = await replacements.progress(run)
             if seen is not None and seen.waiting_for:
@@ -87,7 +87,7 @@ async def test_a_closed_one_shows_how_it_ended_without_a_worker(
 ) -> None:
     script.fail("drain_node")
     async with working(client, script):
-        run = await runs.start(client, request_, QUEUE)
+        run = await runs.start(client, request_, script.queue)
         assert runs.exit_code(await replacements.ending(run)) == 4
     people, programs = (
         await terminal("status", request_.user_cluster),

@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from replace_etcd.cli import runs
 from replace_etcd.models.request import ReplacementRequest
-from tests.cli.conftest import QUEUE, Terminal, working
+from tests.cli.conftest import Terminal, working
 from tests.workflows.script import Script
 
 
@@ -19,7 +19,7 @@ async def test_whoever_comes_later_sees_every_step_and_how_far_it_is(
     begun = script.block("drain_node", saying="2 of 5 pods gone")
     script.fail("drain_node")
     async with working(client, script):
-        await runs.start(client, ReplacementRequest(user_cluster=user_cluster), QUEUE)
+        await runs.start(client, ReplacementRequest(user_cluster=user_cluster), script.queue)
         await begun.wait()
         process = await terminal.begin("watch", user_cluster)
         assert process.stdout is not None
@@ -45,7 +45,7 @@ async def test_a_closed_one_tells_its_outcome_without_a_worker(
     client: Client, terminal: Terminal, script: Script, user_cluster: str
 ) -> None:
     async with working(client, script):
-        run = await runs.start(client, ReplacementRequest(user_cluster=user_cluster), QUEUE)
+        run = await runs.start(client, ReplacementRequest(user_cluster=user_cluster), script.queue)
         await run.result()
     people, programs = await terminal("watch", user_cluster), await terminal("watch", run.id, "--json")
     assert (people.code, people.err) == (0, "")

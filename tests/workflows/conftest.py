@@ -28,10 +28,10 @@ from workflows.telling import DeliverAudit
 class Stage:
     """A server, a worker that plays the script, and a way to start replacements."""
 
-    def __init__(self, client: Client, script: Script, queue: str) -> None:
+    def __init__(self, client: Client, script: Script) -> None:
         self.client = client
         self.script = script
-        self.queue = queue
+        self.queue = script.queue
 
     async def start(self, submitted: Any = None, **fields: Any) -> WorkflowHandle[Any, ReplacementResult]:
         """Start a replacement as any tool does: by its type's name, with plain JSON."""
@@ -86,15 +86,14 @@ async def a_stage(script: Script) -> AsyncIterator[Stage]:
         await environment.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=environment.client.namespace, search_attributes=kinds)
         )
-        queue = uuid.uuid4().hex
         async with Worker(
             environment.client,
-            task_queue=queue,
+            task_queue=script.queue,
             workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DeliverAudit],
             activities=[script.play],
             max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         ):
-            yield Stage(environment.client, script, queue)
+            yield Stage(environment.client, script)
 
 
 @pytest.fixture

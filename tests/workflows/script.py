@@ -5,6 +5,7 @@ orders, and fails where the script says so. What the real activities do is teste
 """
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -92,6 +93,7 @@ class Script:
     """What each activity answers, and what was asked of it."""
 
     def __init__(self) -> None:
+        self.queue = uuid.uuid4().hex  # what an earlier test left running asks nobody of a later one
         self.calls: list[str] = []  # steps only: what is told of them comes beside them
         self.events: list[AuditEvent] = []
         self.deliveries: list[int] = []
