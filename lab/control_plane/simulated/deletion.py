@@ -12,6 +12,7 @@ from typing import Any
 from lab.control_plane.simulated.clock import timestamp
 from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.errors import precondition_failed, success
+from lab.control_plane.simulated.pod_status import FINISHED, phase
 from lab.control_plane.simulated.resources import Resource
 
 Json = dict[str, Any]
@@ -90,7 +91,7 @@ def _must_wait(resource: Resource, marked: Json) -> bool:
 
 def _grace(pod: Json, options: Json) -> int:
     spec = pod["spec"]
-    if not spec.get("nodeName") or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+    if not spec.get("nodeName") or phase(pod) in FINISHED:
         return 0
     wanted = options.get("gracePeriodSeconds")
     grace: int = spec.get("terminationGracePeriodSeconds", 30) if wanted is None else wanted

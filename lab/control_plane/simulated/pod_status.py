@@ -8,6 +8,9 @@ from lab.control_plane.simulated.clock import seconds_since, timestamp
 
 Json = dict[str, Any]
 
+FINISHED = ("Succeeded", "Failed")
+"""Phases in which no container will run any more: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"""
+
 
 def condition(obj: Json, kind: str) -> Json | None:
     """Return one condition of an object's status."""

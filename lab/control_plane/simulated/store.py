@@ -46,35 +46,35 @@ class Store:
 
     def __init__(self) -> None:
         self.revision = 1
-        self._objects: dict[tuple[str, str], dict[tuple[str, str], Json]] = {}
+        self._objects: dict[tuple[str, str], dict[str, dict[str, Json]]] = {}
         self._beginnings: dict[tuple[str, str], int] = {}
         self._history: deque[Change] = deque(maxlen=HISTORY)
         self._subscribers: list[Callable[[Change], None]] = []
 
     def get(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """Read one object; it must not be changed."""
-        return self._objects.get(resource.key, {}).get((namespace, name))
+        return self._objects.get(resource.key, {}).get(namespace, {}).get(name)
 
     def list(self, resource: Resource, namespace: str = "") -> list[Json]:
         """Read all objects of a kind, of one namespace or of all, by namespace and name."""
         found = self._objects.get(resource.key, {})
-        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+        spaces = [found.get(namespace, {})] if namespace else [found[name] for name in sorted(found)]
+        return [objects[name] for objects in spaces for name in sorted(objects)]
 
     def put(self, resource: Resource, obj: Json) -> Json:
         """Store an object under a new revision and tell everybody."""
         metadata = obj["metadata"]
-        key = metadata.get("namespace", ""), metadata["name"]
-        objects = self._objects.setdefault(resource.key, {})
-        previous = objects.get(key)
+        objects = self._beside(resource, metadata)
+        previous = objects.get(metadata["name"])
         self.revision += 1
         stored: Json = {**obj, "metadata": {**metadata, "resourceVersion": str(self.revision)}}
-        objects[key] = stored
+        objects[metadata["name"]] = stored
         self._record("MODIFIED" if previous else "ADDED", resource, stored, previous)
         return stored
 
     def remove(self, resource: Resource, namespace: str, name: str) -> Json:
         """Remove an object; its last state carries the revision of the removal."""
-        previous = self._objects[resource.key].pop((namespace, name))
+        previous = self._objects[resource.key][namespace].pop(name)
         self.revision += 1
         last: Json = {**previous, "metadata": {**previous["metadata"], "resourceVersion": str(self.revision)}}
         self._record("DELETED", resource, last, previous)
@@ -83,13 +83,12 @@ class Store:
     def restore(self, resource: Resource, obj: Json, revision: int, *, gone: bool) -> None:
         """Put an object back as it was at a revision, before anybody subscribes; or leave it out."""
         metadata = obj["metadata"]
-        key = metadata.get("namespace", ""), metadata["name"]
-        objects = self._objects.setdefault(resource.key, {})
+        objects = self._beside(resource, metadata)
         self.revision = revision
         if gone:
-            objects.pop(key, None)
+            objects.pop(metadata["name"], None)
         else:
-            objects[key] = obj
+            objects[metadata["name"]] = obj
 
     def subscribe(self, subscriber: Callable[[Change], None]) -> Callable[[], None]:
         """Call a function with each change from now on, until the function returned here is called."""
@@ -112,6 +111,10 @@ class Store:
             for change in tuple(self._history)
             if change.revision > revision and change.resource.key == resource.key
         )
+
+    def _beside(self, resource: Resource, metadata: Json) -> dict[str, Json]:
+        """The objects of the same kind and namespace, by name."""
+        return self._objects.setdefault(resource.key, {}).setdefault(metadata.get("namespace", ""), {})
 
     def _record(self, kind: str, resource: Resource, obj: Json, previous: Json | None) -> None:
         change = Change(self.revision, kind, resource, obj, previous)

@@ -37,23 +37,28 @@ class WatchOptions:
 
 async def watch(store: Store, resource: Resource, options: WatchOptions) -> AsyncIterator[tuple[str, Json]]:
     """Yield (type, object) for each change that the watcher sees."""
-    queue: asyncio.Queue[Change] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[str, Json]] = asyncio.Queue()
     start = _start(options.resource_version)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + options.seconds
-    unsubscribe = store.subscribe(queue.put_nowait)
+
+    def notice(change: Change) -> None:
+        """Wake the watcher for what it sees only: there may be a thousand of them."""
+        if change.resource.key == resource.key and (event := _seen(change, options)):
+            queue.put_nowait(event)
+
+    unsubscribe = store.subscribe(notice)
     try:
         for item in _first(store, resource, options, start):
             yield item
         while (left := deadline - loop.time()) > 0:
             try:
-                change = await asyncio.wait_for(queue.get(), min(left, BOOKMARK_EVERY))
+                event = await asyncio.wait_for(queue.get(), min(left, BOOKMARK_EVERY))
             except TimeoutError:
                 if options.bookmarks:
                     yield "BOOKMARK", bookmark(resource, store.revision)
                 continue
-            if change.resource.key == resource.key and (event := _seen(change, options)):
-                yield event
+            yield event
     finally:
         unsubscribe()
 

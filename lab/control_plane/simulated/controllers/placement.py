@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.controllers.taint_eviction import tolerates
-from lab.control_plane.simulated.pod_status import phase
+from lab.control_plane.simulated.pod_status import FINISHED, phase
 from lab.control_plane.simulated.selectors import labels_of, matches_selector
 
 Json = dict[str, Any]
@@ -38,11 +38,7 @@ class UnboundError(Exception):
 def situation(cluster: Cluster, pod: Json) -> Situation:
     """Collect what the filters need."""
     pods = cluster.store.list(cluster.resource("pods"))
-    placed = [
-        found
-        for found in pods
-        if found["spec"].get("nodeName") and phase(found) not in ("Succeeded", "Failed")
-    ]
+    placed = [found for found in pods if found["spec"].get("nodeName") and phase(found) not in FINISHED]
     nodes = {node["metadata"]["name"]: node for node in cluster.store.list(cluster.resource("nodes"))}
     return Situation(pod, _bound_volumes(cluster, pod), placed, nodes)
 

@@ -1,7 +1,8 @@
 """The scheduler: binds a pod to a node that every filter admits, or says on the pod why none does.
 
 Of several nodes it takes the one with the fewest pods. A pod that fits nowhere is looked at again when
-anything that could help has changed.
+anything that could help has changed, as by the real one's queueing hints
+(https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/#queueinghint).
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ from lab.control_plane.simulated.controllers.base import Controller
 from lab.control_plane.simulated.controllers.placement import Situation, UnboundError, refusal, situation
 from lab.control_plane.simulated.controllers.recorder import record
 from lab.control_plane.simulated.operations import bind
-from lab.control_plane.simulated.pod_status import condition, is_terminating, set_condition
+from lab.control_plane.simulated.pod_status import FINISHED, condition, is_terminating, phase, set_condition
+from lab.control_plane.simulated.selectors import labels_of
 from lab.control_plane.simulated.store import Change
 
 Json = dict[str, Any]
 
 HINT = "Preemption is not helpful for scheduling."
 SOURCE = "default-scheduler"
-HELPFUL = ("nodes", "persistentvolumeclaims", "persistentvolumes")
+NOTHING: Json = {"metadata": {}}
 
 
 class Scheduler(Controller):
     """Keys are (namespace, name) of pods that have no node."""
 
     def keys(self, change: Change) -> Iterable[tuple[str, str]]:
-        """Look at a new pod, and at all that wait when a node, a volume or another pod changes."""
-        qualified = change.resource.qualified
-        if qualified == "pods" and change.type != "DELETED" and _waits(change.object):
+        """Look at a new pod, and at those that wait for what a node, a volume or another pod has become."""
+        if change.resource.qualified == "pods" and change.type != "DELETED" and _waits(change.object):
             yield change.namespace, change.name
-        elif qualified in HELPFUL or qualified == "pods":
-            for pod in self.store.list(self.cluster.resource("pods")):
+        elif (namespace := _helped(change)) is not None:
+            for pod in self.store.list(self.cluster.resource("pods"), namespace):
                 if _waits(pod):
                     yield pod["metadata"]["namespace"], pod["metadata"]["name"]
 
@@ -80,6 +81,23 @@ class Scheduler(Controller):
             status=True,
         )
         record(self.cluster, pod, "FailedScheduling", message, SOURCE, warning=True)
+
+
+def _helped(change: Change) -> str | None:
+    """The namespace in which a change can help a pod that waits, empty for all of them; None if it helps nobody."""
+    before, after = change.previous or NOTHING, change.object
+    if change.resource.qualified == "persistentvolumeclaims":
+        return change.namespace
+    if change.resource.qualified == "persistentvolumes":
+        return (after["spec"].get("claimRef") or {}).get("namespace")
+    if change.resource.qualified not in ("nodes", "pods"):
+        return None
+    helps = change.type == "DELETED" or labels_of(before) != labels_of(after)
+    if change.resource.qualified == "nodes":
+        helps = helps or before.get("spec") != after.get("spec")
+    else:
+        helps = helps or (phase(after) in FINISHED and phase(before) not in FINISHED)
+    return "" if helps else None
 
 
 def _waits(pod: Json) -> bool:
