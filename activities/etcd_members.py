@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from temporalio import activity
 
+from activities.asking_again import pause_after
 from activities.fencing import Attempt, fenced
 from activities.node import keep_cordoned, must_be_cordoned, must_be_unscheduled
 from activities.recheck import Moment, must_hold_still
@@ -356,7 +357,7 @@ class Progress:
 
 async def _wait(what: str, reached: Callable[[Progress], Awaitable[bool]], seconds: float) -> None:
     """Look again and again; what may pass by itself is said and waited for."""
-    progress, why = Progress(what, seconds), "not in sync"
+    progress, why, began = Progress(what, seconds), "not in sync", time.monotonic()
     while True:
         try:
             if await reached(progress):
@@ -367,7 +368,7 @@ async def _wait(what: str, reached: Callable[[Progress], Awaitable[bool]], secon
             why = str(error)
             tell(f"waiting for {what}: {why}")
         progress.must_go_on(why)
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(pause_after(time.monotonic() - began))
 
 
 def _is_the_first(order: Order) -> bool:

@@ -5,8 +5,10 @@ pod carries it; a survivor does if its node rebooted in the window (docs/contrac
 """
 
 import asyncio
+import time
 from typing import TypeGuard
 
+from activities.asking_again import pause_after
 from activities.fencing import Attempt, fenced
 from activities.node import give_node_up
 from activities.standing_edit import edit_stands
@@ -28,7 +30,6 @@ from replace_etcd.models.orders import Done, NewMemberOrder
 from replace_etcd.models.plan import Pins
 from replace_etcd.pod_template import is_ready
 
-POLL_SECONDS = 0.2
 RECREATED_SECONDS = 120.0
 SCHEDULABLE_SECONDS = 120.0
 
@@ -114,6 +115,7 @@ class RestartActivities:
 
     async def _wait_for_all(self, pins: Pins, stateful_set: Object) -> dict[str, MemberStatus]:
         """All voters healthy by themselves, each by its pod: a restart is allowed only then."""
+        began = time.monotonic()
         while True:
             pods = [pod["metadata"]["name"] for pod in await pods_of(self._tools, stateful_set)]
             answers = await asyncio.gather(
@@ -128,7 +130,7 @@ class RestartActivities:
             if len(healthy) == pins.voters and len({s.leader_id for s in healthy.values()}) == 1:
                 return healthy
             tell(f"{len(healthy)} of {pins.voters} voters healthy")
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pause_after(time.monotonic() - began))
 
 
 def _is_healthy_voter(answer: object) -> TypeGuard[MemberStatus]:

@@ -6,9 +6,11 @@ takes the reference away from the dependents instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
+from lab.control_plane.simulated.cluster import Cluster
 from lab.control_plane.simulated.controllers.base import Controller
 from lab.control_plane.simulated.deletion import delete
 from lab.control_plane.simulated.errors import StatusError
@@ -17,16 +19,29 @@ from lab.control_plane.simulated.resources import Resource
 from lab.control_plane.simulated.store import Change
 
 Json = dict[str, Any]
+Place = tuple[Resource, str, str]
+"""Kind, namespace and name."""
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
 class GarbageCollector(Controller):
     """Keys are ("owner", uid) of what was removed, and (group, plural, namespace, name) of objects to look at."""
 
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._owned: dict[str, dict[Place, None]] = defaultdict(dict)
+        """What has ever named an owner, by the owner's uid, in the order in which it did."""
+        self._waiting: dict[str, Place] = {}
+        """Owners that go with, or without, their dependents, by uid."""
+
     def keys(self, change: Change) -> Iterable[tuple[str, ...]]:
         """Look at the dependents of what goes, and at what has owners."""
         metadata = change.object["metadata"]
+        place = (change.resource, change.namespace, change.name)
+        for owner in metadata.get("ownerReferences") or ():
+            self._owned[owner["uid"]][place] = None
         if change.type == "DELETED":
+            self._waiting.pop(metadata["uid"], None)
             yield "gone", metadata["uid"]
             for owner in metadata.get("ownerReferences") or ():
                 yield "look", owner["uid"]
@@ -35,6 +50,7 @@ class GarbageCollector(Controller):
         if metadata.get("ownerReferences") and change.type == "ADDED":
             yield self._key(change.resource, change.object)
         if is_terminating(change.object) and (FOREGROUND in finalizers or ORPHAN in finalizers):
+            self._waiting[metadata["uid"]] = place
             yield "look", metadata["uid"]
 
     def sync(self, key: tuple[str, ...]) -> None:
@@ -42,6 +58,7 @@ class GarbageCollector(Controller):
         if key[0] == "gone":
             for resource, dependent in self._dependents(key[1]):
                 self._check_owners(resource, dependent)
+            self._owned.pop(key[1], None)
         elif key[0] == "look":
             self._check_waiting_owner(key[1])
         else:
@@ -72,15 +89,16 @@ class GarbageCollector(Controller):
         return found is not None and found["metadata"]["uid"] == owner["uid"]
 
     def _check_waiting_owner(self, uid: str) -> None:
-        for resource, owner in self._all():
-            if owner["metadata"]["uid"] == uid and is_terminating(owner):
-                finalizers = owner["metadata"].get("finalizers") or ()
-                if ORPHAN in finalizers:
-                    self._orphan(uid)
-                    self._release(resource, owner, ORPHAN)
-                elif FOREGROUND in finalizers and not self._blocked(uid):
-                    self._release(resource, owner, FOREGROUND)
-                return
+        place = self._waiting.get(uid)
+        owner = self.store.get(*place) if place else None
+        if place is None or owner is None or owner["metadata"]["uid"] != uid:
+            return
+        finalizers = owner["metadata"].get("finalizers") or ()
+        if ORPHAN in finalizers:
+            self._orphan(uid)
+            self._release(place[0], owner, ORPHAN)
+        elif FOREGROUND in finalizers and not self._blocked(uid):
+            self._release(place[0], owner, FOREGROUND)
 
     def _blocked(self, uid: str) -> bool:
         """Delete the dependents; say whether one that blocks its owner is still there."""
@@ -115,13 +133,9 @@ class GarbageCollector(Controller):
             return  # somebody else let go of it
 
     def _dependents(self, uid: str) -> list[tuple[Resource, Json]]:
+        there = ((place[0], self.store.get(*place)) for place in tuple(self._owned.get(uid, ())))
         return [
             (resource, obj)
-            for resource, obj in self._all()
-            if any(owner["uid"] == uid for owner in obj["metadata"].get("ownerReferences") or ())
+            for resource, obj in there
+            if obj and any(owner["uid"] == uid for owner in obj["metadata"].get("ownerReferences") or ())
         ]
-
-    def _all(self) -> Iterator[tuple[Resource, Json]]:
-        for resource in self.cluster.catalogue:
-            for obj in self.store.list(resource):
-                yield resource, obj

@@ -19,16 +19,24 @@ Json = dict[str, Any]
 
 UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 HARD = "requiredDuringSchedulingIgnoredDuringExecution"
+Domain = tuple[str, str]
+"""A label of nodes, and its value."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What the filters look at besides the node: the pod, its volumes, and the pods that have a node."""
+    """What the filters look at besides the node; what is the same for all nodes is found out once."""
 
     pod: Json
     volumes: Sequence[Json]
     placed: Sequence[Json]
-    nodes: dict[str, Json]
+    """The pods that have a node, and still need it."""
+    single_writer_free: bool
+    """Whether no other pod uses a claim that only one pod may use at a time."""
+    avoided: frozenset[Domain]
+    """Where pods are that this one keeps away from."""
+    closed: frozenset[Domain]
+    """Where pods are that keep this one away."""
 
 
 class UnboundError(Exception):
@@ -39,8 +47,59 @@ def situation(cluster: Cluster, pod: Json) -> Situation:
     """Collect what the filters need."""
     pods = cluster.store.list(cluster.resource("pods"))
     placed = [found for found in pods if found["spec"].get("nodeName") and phase(found) not in FINISHED]
-    nodes = {node["metadata"]["name"]: node for node in cluster.store.list(cluster.resource("nodes"))}
-    return Situation(pod, _bound_volumes(cluster, pod), placed, nodes)
+    volumes = _bound_volumes(cluster, pod)
+    avoided = (
+        (term, other) for term in _anti_affinity(pod) for other in placed if _concerns(term, pod, other)
+    )
+    closed = (
+        (term, other) for other in placed for term in _anti_affinity(other) if _concerns(term, other, pod)
+    )
+    return Situation(
+        pod,
+        volumes,
+        placed,
+        _single_writer(pod, volumes, placed),
+        *(_domains(cluster, terms) for terms in (avoided, closed)),
+    )
+
+
+def _domains(cluster: Cluster, terms: Iterable[tuple[Json, Json]]) -> frozenset[Domain]:
+    """The domains, as each term draws them, of the pods that it is about."""
+    found = set()
+    for term, other in terms:
+        node = cluster.store.get(cluster.resource("nodes"), "", other["spec"]["nodeName"])
+        value = labels_of(node).get(term["topologyKey"]) if node else None
+        if value is not None:
+            found.add((term["topologyKey"], value))
+    return frozenset(found)
+
+
+def _anti_affinity(pod: Json) -> Iterable[Json]:
+    terms: Iterable[Json] = ((pod["spec"].get("affinity") or {}).get("podAntiAffinity") or {}).get(HARD) or ()
+    return terms
+
+
+def _concerns(term: Json, holder: Json, other: Json) -> bool:
+    """Whether a term of one pod means another pod."""
+    namespaces = term.get("namespaces") or [holder["metadata"]["namespace"]]
+    named = other["metadata"]["namespace"] in namespaces
+    return named and matches_selector(term.get("labelSelector"), labels_of(other))
+
+
+def _single_writer(pod: Json, volumes: Sequence[Json], placed: Sequence[Json]) -> bool:
+    single = {
+        volume["spec"]["claimRef"]["name"]
+        for volume in volumes
+        if "ReadWriteOncePod" in volume["spec"].get("accessModes", ()) and volume["spec"].get("claimRef")
+    }
+    namespace = pod["metadata"]["namespace"]
+    others = (other for other in placed if single and other["metadata"]["namespace"] == namespace)
+    used = {
+        (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        for other in others
+        for volume in other["spec"].get("volumes", ())
+    }
+    return not single & used
 
 
 def _bound_volumes(cluster: Cluster, pod: Json) -> list[Json]:
@@ -101,61 +160,26 @@ def _matches_terms(selector: Json | None, node: Json) -> bool:
     )
 
 
-def _single_writer_free(seen: Situation, _node: Json) -> bool:
-    """Check that no other pod uses a claim that only one pod may use at a time."""
-    single = {
-        volume["spec"]["claimRef"]["name"]
-        for volume in seen.volumes
-        if "ReadWriteOncePod" in volume["spec"].get("accessModes", ()) and volume["spec"].get("claimRef")
-    }
-    namespace = seen.pod["metadata"]["namespace"]
-    others = (other for other in seen.placed if other["metadata"]["namespace"] == namespace)
-    used = {
-        (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        for other in others
-        for volume in other["spec"].get("volumes", ())
-    }
-    return not single & used
-
-
 def _volumes_reachable(seen: Situation, node: Json) -> bool:
     affinities = ((volume["spec"].get("nodeAffinity") or {}).get("required") for volume in seen.volumes)
     return all(_matches_terms(affinity, node) for affinity in affinities)
 
 
 def _own_anti_affinity(seen: Situation, node: Json) -> bool:
-    return not any(
-        _same_domain(seen, node, other, term) and _concerns(term, seen.pod, other)
-        for term in _anti_affinity(seen.pod)
-        for other in seen.placed
-    )
+    return not _is_within(node, seen.avoided)
 
 
 def _others_anti_affinity(seen: Situation, node: Json) -> bool:
-    return not any(
-        _same_domain(seen, node, other, term) and _concerns(term, other, seen.pod)
-        for other in seen.placed
-        for term in _anti_affinity(other)
-    )
+    return not _is_within(node, seen.closed)
 
 
-def _anti_affinity(pod: Json) -> Iterable[Json]:
-    terms: Iterable[Json] = ((pod["spec"].get("affinity") or {}).get("podAntiAffinity") or {}).get(HARD) or ()
-    return terms
+def _is_within(node: Json, domains: Iterable[Domain]) -> bool:
+    labels = labels_of(node)
+    return any(labels.get(key) == value for key, value in domains)
 
 
-def _concerns(term: Json, holder: Json, other: Json) -> bool:
-    """Whether a term of one pod means another pod."""
-    namespaces = term.get("namespaces") or [holder["metadata"]["namespace"]]
-    named = other["metadata"]["namespace"] in namespaces
-    return named and matches_selector(term.get("labelSelector"), labels_of(other))
-
-
-def _same_domain(seen: Situation, node: Json, other: Json, term: Json) -> bool:
-    key = term["topologyKey"]
-    there = seen.nodes.get(other["spec"]["nodeName"])
-    value = labels_of(node).get(key)
-    return value is not None and there is not None and labels_of(there).get(key) == value
+def _single_writer_free(seen: Situation, _node: Json) -> bool:
+    return seen.single_writer_free
 
 
 FILTERS: tuple[tuple[Callable[[Situation, Json], bool], str], ...] = (
