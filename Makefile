@@ -45,7 +45,8 @@ SEEDS ?= 10
 explore: setup
 	$(BIN)/python -m tests.robustness.explorer $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
-# Every cell of the fault matrix with real etcd takes hours: make test-faults ARGS="--shard 1/4 --resume verdicts.jsonl"
+# Every cell of the fault matrix with real etcd, in a quarter of an hour; make test-faults ARGS="--lab --resume verdicts.jsonl"
+# plays each one alone on a lab, which takes hours.
 test-faults: setup
 	$(BIN)/python -m tests.robustness.full $(ARGS)
 

@@ -21,7 +21,6 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from benchmarks.models import Machine, Model, Spread, machine, save, spread
 from benchmarks.processes import cpu_seconds, memory_mib
-from benchmarks.real_etcd import RealCluster
 from benchmarks.say import say
 from lab.processes import Component
 from lab.temporal_server import TemporalServer
@@ -31,6 +30,7 @@ from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.models.result import Outcome
 from tests.robustness.nodes import Cluster, ModelCluster
 from tests.robustness.proxy import Call
+from tests.robustness.real_etcd import RealCluster
 from tests.robustness.room import MADE_AT_ONCE, Room, a_room
 
 QUEUE = "benchmarks"
@@ -65,12 +65,19 @@ class Fleets(Model):
     fleets: list[Fleet]
 
 
+class Unwritten(RealCluster):
+    """One that only the worker asks."""
+
+    def write(self) -> None:
+        """Nobody writes: it is the worker that is measured."""
+
+
 async def measure(sizes: list[str], settings: dict[str, float]) -> Fleets:
     """Every size: `10`, or `10real` with real etcd."""
     here, found = machine(), []
     for wish in sizes:
         size, real = int(wish.removesuffix(REAL)), wish.endswith(REAL)
-        kind: type[Cluster] = RealCluster if real else ModelCluster
+        kind: type[Cluster] = Unwritten if real else ModelCluster
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             async with a_room(Path(name), Room[Cluster], kind) as (room, temporal):
                 fleet = await _fleet(size, room, temporal, Path(name), settings)

@@ -25,7 +25,7 @@ from tests.needs import NEEDS
 ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
 BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
-    *("attacks/", "explorer/test_actors", "robustness/test_quick_tier"),
+    *("attacks/", "explorer/test_actors"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
     *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready"),
     "test_it_can_be_looked_at_until_ctrl_c",
@@ -55,6 +55,7 @@ MINUTES = (
     "test_looking_changes_nothing_and_refusals_name_their_evidence",
 )
 """What CI runs in every run, and `make test` elsewhere has no time for."""
+ALL_CELLS = "robustness/test_quick_tier"
 LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
 TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 
@@ -94,7 +95,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _short(nodeid: str) -> int:
     """What takes minutes begins first, so that no worker is left alone with it at the end."""
-    if ON_A_REAL_CONTROL_PLANE.search(nodeid):
+    if ON_A_REAL_CONTROL_PLANE.search(nodeid) or ALL_CELLS in nodeid:
         return 0
     return 1 if _by_itself(nodeid) else 2
 

@@ -60,7 +60,7 @@ KINDS = {
     # Temporal takes a second one for the first.
     "cancel": (Fault.CANCELLED,),
 }
-ROOM = {"waiting": 4, "anew": 3, "killed": 4, "cancel": 1, "quick": 12, "end": 1}
+ROOM = {"waiting": 8, "anew": 6, "killed": 8, "cancel": 1, "quick": 40, "end": 1}
 TOGETHER = (
     {Way.FORWARD, Way.BACK},
     {Way.FORWARD, Way.DEAD, Way.ALARMED},

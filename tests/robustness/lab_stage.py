@@ -144,6 +144,9 @@ class LabStage:
     def give_back(self, patient: Patient, pod_management: str) -> None:
         """There is but one."""
 
+    async def retire(self, patient: Patient) -> None:
+        """There is no other: what it has left is finished before the next cell, or the lab is made anew."""
+
 
 @asynccontextmanager
 async def a_lab_stage(options: LabOptions, directory: Path) -> AsyncIterator[tuple[LabStage, TemporalServer]]:

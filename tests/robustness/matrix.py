@@ -13,9 +13,9 @@ from lab.temporal_server import TemporalServer
 from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Row, Story, Way, pack, rows
 from tests.robustness.director import Play, Verdict
 from tests.robustness.killer import Killer
-from tests.robustness.nodes import ModelCluster
+from tests.robustness.nodes import Cluster, Disks
 from tests.robustness.proxy import Call, Proxy
-from tests.robustness.room import ModelRoom, a_room, worker
+from tests.robustness.room import Ward, a_room, worker
 from tests.robustness.stage import Stage
 
 STEADY, KILLED = "steady", "killed"
@@ -144,11 +144,13 @@ def _halves(cells: Sequence[Cell]) -> list[Story]:
 
 
 @asynccontextmanager
-async def a_matrix(directory: Path, at_once: int) -> AsyncIterator[Matrix]:
-    """A room, its workers, and the killer at work."""
+async def a_matrix(
+    directory: Path, cluster: Callable[[str, Disks], Cluster], at_once: int, *, hurry: bool
+) -> AsyncIterator[Matrix]:
+    """A ward with this sort of etcd, its workers, and the killer at work."""
     async with (
-        a_room(directory, ModelRoom, ModelCluster) as (room, temporal),
-        two_workers(directory, room.proxy, temporal, hurry=True) as killer,
+        a_room(directory, Ward[Cluster], cluster) as (room, temporal),
+        two_workers(directory, room.proxy, temporal, hurry=hurry) as killer,
     ):
         yield Matrix(room, killer, at_once)
         if room.nodes.unknown:

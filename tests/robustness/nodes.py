@@ -132,6 +132,26 @@ class Cluster(ABC):
     disks: Disks
     pods: dict[str, Running] = field(default_factory=dict, init=False)
     sightings: list[Sighting] = field(default_factory=list, init=False)
+    acknowledged: set[str] = field(default_factory=set, init=False)
+    never_rejoins: bool = field(default=False, init=False)
+    """The failed replica's container is not started any more."""
+
+    @property
+    @abstractmethod
+    def removed(self) -> Sequence[str]:
+        """The id of every member that was ever removed, as far as `members` has seen it."""
+
+    @abstractmethod
+    async def members(self) -> tuple[Listed, ...]:
+        """The member list, in the order of the names."""
+
+    @abstractmethod
+    async def read(self) -> dict[str, frozenset[str]]:
+        """What each member has that answers, asked of it alone."""
+
+    @abstractmethod
+    async def raise_alarm(self, name: str) -> None:
+        """A member raises NOSPACE."""
 
     @abstractmethod
     def start(self, running: Running) -> None:
@@ -166,7 +186,7 @@ class Cluster(ABC):
         """Time has passed."""
 
     @abstractmethod
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what still runs."""
 
 
@@ -178,9 +198,6 @@ class ModelCluster(Cluster):
     """An etcd that is a model."""
 
     etcd: Etcd = field(init=False)
-    acknowledged: set[str] = field(default_factory=set, init=False)
-    never_rejoins: bool = field(default=False, init=False)
-    """The failed replica's container is not started any more."""
 
     def __post_init__(self) -> None:
         self.etcd = Etcd(self.disks, settle=SETTLE, election=ELECTION)
@@ -194,14 +211,23 @@ class ModelCluster(Cluster):
                 self.acknowledged.add(key)
                 return
 
-    def members(self) -> tuple[Listed, ...]:
-        """The member list, in the order of the names."""
+    @property
+    def removed(self) -> Sequence[str]:
+        """By the model."""
+        return [f"{identity:x}" for identity in self.etcd.removals]
+
+    async def members(self) -> tuple[Listed, ...]:
+        """By the first member."""
         group = self.etcd.view(REPLICAS[0])
         listed = (Listed(f"{member.id:x}", member.name, member.learner) for member in group.members)
         return tuple(sorted(listed, key=lambda member: (member.name, member.id)))
 
-    def read(self) -> dict[str, frozenset[str]]:
-        """What each member that answers has."""
+    async def raise_alarm(self, name: str) -> None:
+        """By the model."""
+        self.etcd.raise_alarm(name)
+
+    async def read(self) -> dict[str, frozenset[str]]:
+        """What each member's process has applied."""
         found = {}
         for name in REPLICAS:
             with suppress(TimedOut):
@@ -245,7 +271,7 @@ class ModelCluster(Cluster):
             if not self.runs(name):
                 self.disks.unlock(name)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing of it outlives this process."""
 
 
@@ -283,8 +309,7 @@ class Nodes(Generic[C]):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for cluster in self.clusters.values():
-            cluster.close()
+        await asyncio.gather(*(cluster.close() for cluster in self.clusters.values()))
 
     def add(self, namespace: str) -> C:
         """Make room for a user cluster, before its objects are created."""
@@ -292,6 +317,10 @@ class Nodes(Generic[C]):
         for replica in REPLICAS:
             cluster.disks.path(replica).mkdir(parents=True)
         return cluster
+
+    async def retire(self, namespace: str) -> None:
+        """End its processes, and look after it no more."""
+        await self.clusters.pop(namespace).close()
 
     async def destroy(self, namespace: str) -> None:
         """Damage the failed replica's directory and end its process, and let it be seen."""
@@ -366,8 +395,10 @@ class Nodes(Generic[C]):
 
     async def _report(self, namespace: str, running: Running) -> None:
         """Say of a pod that it runs, and whether it is Ready: as its local probe would."""
-        etcd = running.name in REPLICAS
-        ready = self.clusters[namespace].runs(running.name) if etcd else True
+        cluster = self.clusters.get(namespace)
+        if cluster is None:  # retired meanwhile
+            return
+        ready = cluster.runs(running.name) if running.name in REPLICAS else True
         running.reported = ready
         word = "True" if ready else "False"
         since = "2026-01-01T00:00:00Z"

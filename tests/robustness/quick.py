@@ -16,8 +16,9 @@ import worker
 from tests.robustness.cells import Cell, Row, cells
 from tests.robustness.full import key_of, table
 from tests.robustness.matrix import Result, a_matrix
+from tests.robustness.nodes import ModelCluster
 
-AT_ONCE = 14
+AT_ONCE = 20
 ELSEWHERE = {
     "request_cancellation": "asks Temporal, and nothing on the wire",
     "protect_stuck_replacement": "the janitor has tests of its own",
@@ -41,7 +42,7 @@ def report(cell: Cell, said: str) -> None:
 async def play(only: str) -> tuple[list[Row], list[Cell], Result]:
     """Play the cells of these names."""
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        async with a_matrix(Path(name), AT_ONCE) as matrix:
+        async with a_matrix(Path(name), ModelCluster, AT_ONCE, hurry=True) as matrix:
             rows = await matrix.rows()
             wanted = [cell for cell in cells(rows) if re.search(only, cell.name)]
             return rows, wanted, await matrix.play(wanted, report)

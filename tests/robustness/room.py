@@ -28,7 +28,7 @@ from lab.processes import Component
 from lab.temporal_server import TemporalServer, running_temporal
 from tests.robustness import user_cluster
 from tests.robustness.judge import Look
-from tests.robustness.nodes import C, Disks, ModelCluster, Nodes, all_ready
+from tests.robustness.nodes import C, Cluster, Disks, Nodes, all_ready
 from tests.robustness.proxy import Call, Proxy
 from tests.robustness.stage import Patient
 from tests.robustness.user_cluster import FAILED
@@ -39,34 +39,35 @@ POLL = 0.05
 R = TypeVar("R", bound="Room[Any]")
 
 
-class ModelPatient:
+class RoomPatient:
     """A user cluster of the room."""
 
-    def __init__(self, client: KubeClient, cluster: ModelCluster, *, dead: bool) -> None:
+    def __init__(self, client: KubeClient, cluster: Cluster, *, dead: bool) -> None:
         self.namespace = cluster.namespace
         self._client = client
         self._cluster = cluster
         other = user_cluster.other_node_of(cluster.namespace)
         self._node = other if dead else user_cluster.node_of(cluster.namespace, FAILED)
-        self._removals = len(cluster.etcd.removals)
+        self._removals = len(cluster.removed)
         self._sightings = len(cluster.sightings)
         self._known = [running.seen for running in cluster.pods.values() if running.name in REPLICAS]
 
     @property
     def removed(self) -> Sequence[str]:
-        return [f"{identity:x}" for identity in self._cluster.etcd.removals[self._removals :]]
+        return self._cluster.removed[self._removals :]
 
     @property
     def sightings(self) -> Sequence[Sighting]:
         return [*self._known, *self._cluster.sightings[self._sightings :]]
 
     async def look(self) -> Look:
-        on_disk = [name for name in REPLICAS if name in self._cluster.disks]
-        members = self._cluster.members()
-        return await user_cluster.look(self._client, self.namespace, self._node, members, on_disk)
+        members = await self._cluster.members()
+        return await user_cluster.look(
+            self._client, self.namespace, self._node, members, list(self._cluster.disks)
+        )
 
     async def writes(self) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
-        return frozenset(self._cluster.acknowledged), self._cluster.read()
+        return frozenset(self._cluster.acknowledged), await self._cluster.read()
 
     async def keep_from_rejoining(self) -> None:
         self._cluster.never_rejoins = True
@@ -115,33 +116,40 @@ class Room(Generic[C]):
             self.nodes.clusters[call.namespace].write()
 
 
-class ModelRoom(Room[ModelCluster]):
+class Ward(Room[C]):
     """A stage for many stories at once."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self._free: dict[str, list[ModelCluster]] = defaultdict(list)
+        self._free: dict[str, list[C]] = defaultdict(list)
         self._made_at_once = asyncio.Semaphore(MADE_AT_ONCE)
 
     async def user_cluster(
         self, pod_management: str, *, alarm: bool = False, dead: bool = False
-    ) -> ModelPatient:
+    ) -> RoomPatient:
         """A whole user cluster whose second member then fails, with an alarm, or with its node, if wished."""
         async with self._made_at_once:
-            free = [] if dead else self._free[pod_management]
-            cluster = free.pop() if free else await self.make(pod_management)
+            # One that was rolled back has lost its member already: too late for an alarm of that member.
+            free = [one for one in self._free[pod_management] if not dead and (one.runs(FAILED) or not alarm)]
+            cluster = free[-1] if free else await self.make(pod_management)
+            if free:
+                self._free[pod_management].remove(cluster)
             if cluster.runs(FAILED):
                 cluster.write()
                 if alarm:
-                    cluster.etcd.raise_alarm(FAILED)
+                    await cluster.raise_alarm(FAILED)
                 await self.fail(cluster)
             if dead:
                 await user_cluster.let_node_die(self.client, cluster.namespace)
-        return ModelPatient(self.client, cluster, dead=dead)
+        return RoomPatient(self.client, cluster, dead=dead)
 
     def give_back(self, patient: Patient, pod_management: str) -> None:
         """It is as whole as it was: it can fail once more."""
         self._free[pod_management].append(self.nodes.clusters[patient.namespace])
+
+    async def retire(self, patient: Patient) -> None:
+        """Its processes end: a member that will never start again is not started again and again."""
+        await self.nodes.retire(patient.namespace)
 
 
 def worker(directory: Path, queue: str, proxy: Proxy, temporal: TemporalServer, *, hurry: bool) -> Component:

@@ -61,6 +61,9 @@ class Stage(Protocol):
     def give_back(self, patient: Patient, pod_management: str) -> None:
         """Nothing is left of what was done to it: it may serve again."""
 
+    async def retire(self, patient: Patient) -> None:
+        """Nobody asks for it any more."""
+
 
 async def start(
     stage: Stage, workflow: str, prefix: str, namespace: str, queue: str, **fields: Any

