@@ -33,7 +33,7 @@ from replace_etcd.errors import (
     ReplacementError,
     Unreachable,
 )
-from replace_etcd.etcd import Alarm, MemberStatus, parse_alarms, same_member
+from replace_etcd.etcd import Alarm, MemberStatus, outlived_by, parse_alarms, same_member
 from replace_etcd.models.orders import (
     Done,
     MemberAdded,
@@ -109,19 +109,20 @@ class EtcdMemberActivities:
     async def disarm_alarm_of_removed_member(self, order: Order) -> Done:
         """Disarm what the removed member had raised, or writes stay refused; done where no alarm stands.
 
-        `etcdctl alarm disarm` disarms every alarm: so only where all of them are the removed member's.
+        `etcdctl alarm disarm` disarms every alarm: so only where all of them are of members that are listed no more.
         """
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
             alarms = await self._alarms(pins)
             if not alarms:
                 return Done(note="no alarm stands")
-            if any(alarm.member_id != pins.member_id for alarm in alarms):
+            listed = {member.id for member in await self._survivors.members(pins)}
+            if not all(outlived_by(alarm, listed) for alarm in alarms):
                 raise Moved(f"alarms of other members stand: {[f'{a.member_id} {a.alarm}' for a in alarms]}")
             await attempt.hold()
             answer = await self._run_in_survivor(pins, ["alarm", "disarm"])
             output_of("etcdctl alarm disarm", answer)
-        return Done(note=f"{alarms[0].alarm} of {pins.member_id}")
+        return Done(note=f"{alarms[0].alarm} of {alarms[0].member_id}")
 
     @step
     async def settle_removal(self, order: Order) -> RemovalSettled:

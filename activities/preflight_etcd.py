@@ -18,11 +18,13 @@ from activities.survivors import Survivors, output_of
 from replace_etcd.errors import CommandFailed, NotStarted, NotYet, ReplacementError
 from replace_etcd.etcd import (
     CLOSE_RAFT_INDEXES,
+    Alarm,
     MemberStatus,
     hexadecimal,
     is_address,
     joins_as_learner,
     known_to_corrupt,
+    outlived_by,
     parse_alarms,
     parse_status,
     raft_distance,
@@ -295,17 +297,24 @@ def _quorum(looks: Looks) -> None:
 async def _alarms(looks: Looks, survivors: Survivors) -> None:
     answer = await survivors.run(looks, looks.survivors[0].pod, ["alarm", "list", "-w", "json"])
     alarms = parse_alarms(output_of("etcdctl alarm list", answer))
-    theirs = [
-        alarm for alarm in alarms if alarm.member_id == looks.failed_member.id and alarm.alarm != "CORRUPT"
-    ]
+    theirs = [alarm for alarm in alarms if _is_of_the_failed_member(looks, alarm)]
     others = [alarm for alarm in alarms if alarm not in theirs]
     if theirs:
         evidence = f"the failed member has raised {theirs[0].alarm}; it is disarmed after the removal"
         looks.findings.warn("alarm of the failed member", evidence)
+        if looks.resume is not None and looks.is_removed:
+            looks.resume = looks.resume.model_copy(update={"alarm_stands": True})
     said = ", ".join(
         f"{a.alarm} of {a.member_id if a.member_id != hexadecimal(0) else 'all'}" for a in others
     )
     looks.findings.judge("no alarm", not others, said or "none", "mend its cause and disarm it first")
+
+
+def _is_of_the_failed_member(looks: Looks, alarm: Alarm) -> bool:
+    """Where it is removed, its id may be unknown: it is the one that is not listed."""
+    if looks.is_removed:
+        return outlived_by(alarm, {member.id for member in looks.members})
+    return alarm.member_id == looks.failed_member.id and alarm.alarm != "CORRUPT"
 
 
 async def _may_administer(looks: Looks, survivors: Survivors, pod: str) -> bool:

@@ -6,7 +6,7 @@ Decisions rest on member lists and statuses, never on the texts of errors (docs/
 import ipaddress
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -120,6 +120,11 @@ def parse_alarms(output: str) -> list[Alarm]:
         Alarm(member_id=hexadecimal(alarm.get("memberID", 0)), alarm=names.get(alarm.get("alarm", 0), "NONE"))
         for alarm in json.loads(output).get("alarms") or []
     ]
+
+
+def outlived_by(alarm: Alarm, listed: Collection[str]) -> bool:
+    """Whether an alarm is of a member that is listed no more; one of all members (id 0), or CORRUPT, never is."""
+    return alarm.member_id not in {*listed, hexadecimal(0)} and alarm.alarm != "CORRUPT"
 
 
 def raft_distance(statuses: Sequence[MemberStatus]) -> int:

@@ -25,7 +25,7 @@ from tests.needs import NEEDS
 ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
 BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
-    *("attacks/", "explorer/test_actors"),
+    *("attacks/", "explorer/test_actors", "robustness/test_quick_tier"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
     *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready"),
     "test_it_can_be_looked_at_until_ctrl_c",
@@ -44,7 +44,7 @@ ONE_OF_EACH_SORT = (
     "test_a_changed_byte_is_found_by_the_checksum_and_final_at_last",
 )
 MINUTES = (
-    "e2e/test_judged",
+    *("e2e/test_judged", "robustness/test_left_alarm"),
     "test_from_the_start_form_to_the_end",
     "test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to_it_and_so_does_the_next",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
@@ -55,7 +55,6 @@ MINUTES = (
     "test_looking_changes_nothing_and_refusals_name_their_evidence",
 )
 """What CI runs in every run, and `make test` elsewhere has no time for."""
-ALL_CELLS = "robustness/test_quick_tier"
 LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
 TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
 
@@ -95,7 +94,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _short(nodeid: str) -> int:
     """What takes minutes begins first, so that no worker is left alone with it at the end."""
-    if ON_A_REAL_CONTROL_PLANE.search(nodeid) or ALL_CELLS in nodeid:
+    if ON_A_REAL_CONTROL_PLANE.search(nodeid):
         return 0
     return 1 if _by_itself(nodeid) else 2
 

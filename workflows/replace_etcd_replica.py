@@ -190,6 +190,8 @@ class ReplaceEtcdReplica(Endings):
             self._saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
+        if resume and resume.alarm_stands:  # an earlier run ended between the removal and this
+            await self._disarm(pins)
         if empties:
             utility = await self._make_room(request, pins)
             if step is Phase.PROTECTING:
@@ -329,9 +331,13 @@ class ReplaceEtcdReplica(Endings):
             raise
         self._is_removed = True
         if removed.alarm_stands:
-            await saga.step(
-                Members.disarm_alarm_of_removed_member, Order, f"disarm the alarm of {pins.member_id}"
-            )
+            await self._disarm(pins)
+
+    async def _disarm(self, pins: Pins) -> None:
+        """What the runbook forgets: the alarm of a member outlives it, and refuses every write."""
+        await self._saga.step(
+            Members.disarm_alarm_of_removed_member, Order, f"disarm the alarm of {pins.member_id}"
+        )
 
     async def _may_be_sent(self) -> bool:
         settled = await self._saga.compensate(Members.settle_removal, Order, "was a removal sent?")

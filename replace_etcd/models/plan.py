@@ -131,7 +131,8 @@ class Resume(Message):
 
     `step` is where the steps begin: `protecting` (nothing is removed yet), `cleaning` (the member is removed),
     `adding` (its directory is clean, or the new member is listed) or `restoring` (the new member is a voter).
-    `heir_of` are the first runs whose record is taken over: what they left is this run's to put back.
+    `heir_of` are the first runs whose record is taken over: what they left is this run's to put back. With
+    `alarm_stands` the removed member has left an alarm, and writes stay refused until it is disarmed.
     """
 
     step: Phase
@@ -139,6 +140,7 @@ class Resume(Message):
     backup: Backup | None = None
     new_member_id: str | None = None
     heir_of: list[str] = []
+    alarm_stands: bool = False
 
 
 class Plan(Message):

@@ -11,8 +11,10 @@ from activities import keyspace, preflight_etcd
 from activities.preflight_checks import Findings, Looks
 from activities.preflight_etcd import look_at_etcd
 from activities.step import step
+from activities.survivors import Survivors
 from replace_etcd.models.orders import Done
-from replace_etcd.models.plan import Check, Verdict
+from replace_etcd.models.phase import Phase
+from replace_etcd.models.plan import Check, Member, Resume, Survivor, Verdict
 from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.pod_template import find_flag
 from tests.unit.scripted_etcd import NAMES, ScriptedEtcd, certificate
@@ -31,15 +33,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def look(etcd: ScriptedEtcd, **fields: Any) -> dict[str, Check]:
     """Every check, by its name."""
-    request = ReplacementRequest.model_validate({"user_cluster": "user-cluster-1", **fields})
-    looks = Looks(etcd.tools(), request, Findings(), container="kube-etcd")
-    spec = {"containers": [CONTAINER]}
-    looks.flag = find_flag(spec, looks.container)
-    looks.stateful_set = {"spec": {"replicas": 3, "template": {"spec": spec}}}
-    looks.pods = {
-        name: {"metadata": {"uid": f"uid-{name}"}, "spec": spec, "status": running_for(etcd.runs_for[name])}
-        for name in NAMES
-    }
+    looks = looks_at(etcd, **fields)
 
     @step
     async def looking() -> Done:
@@ -50,6 +44,20 @@ async def look(etcd: ScriptedEtcd, **fields: Any) -> dict[str, Check]:
     assert all(check.evidence for check in looks.findings.checks)
     assert all(check.way_out for check in looks.findings.checks if check.verdict is REFUSE)
     return {check.name: check for check in looks.findings.checks}
+
+
+def looks_at(etcd: ScriptedEtcd, **fields: Any) -> Looks:
+    """What is known before etcd is asked."""
+    request = ReplacementRequest.model_validate({"user_cluster": "user-cluster-1", **fields})
+    looks = Looks(etcd.tools(), request, Findings(), container="kube-etcd")
+    spec = {"containers": [CONTAINER]}
+    looks.flag = find_flag(spec, looks.container)
+    looks.stateful_set = {"spec": {"replicas": 3, "template": {"spec": spec}}}
+    looks.pods = {
+        name: {"metadata": {"uid": f"uid-{name}"}, "spec": spec, "status": running_for(etcd.runs_for[name])}
+        for name in NAMES
+    }
+    return looks
 
 
 def running_for(time: timedelta) -> dict[str, Any]:
@@ -164,6 +172,34 @@ async def test_an_alarm_of_the_failed_member_is_a_warning() -> None:
     checks = await look(etcd)
     assert refused(checks) == {}
     assert "NOSPACE" in checks["alarm of the failed member"].evidence
+
+
+@pytest.mark.parametrize(
+    ("alarm", "resumed", "stands"),
+    [
+        ({"memberID": 99, "alarm": 1}, True, True),  # the removed member's
+        ({"memberID": 11, "alarm": 1}, True, None),  # its successor's own
+        ({"memberID": 10, "alarm": 1}, True, None),  # a survivor's
+        ({"memberID": 99, "alarm": 2}, True, None),  # corruption outlives nobody
+        ({"alarm": 1}, True, None),
+        ({"memberID": 99, "alarm": 1}, False, None),  # of some member before: nobody knows why it stands
+    ],
+)
+async def test_an_alarm_that_the_removed_member_has_left_is_for_the_resumed_run_to_disarm(
+    alarm: dict[str, int], resumed: bool, stands: bool | None
+) -> None:
+    etcd = ScriptedEtcd()
+    etcd.alarms = [alarm]
+    resume = Resume(step=Phase.ADDING, why="a test", new_member_id="b")
+    looks = looks_at(etcd)
+    looks.resume = resume if resumed else None
+    looks.members = [Member(id=one, name=f"kube-etcd-{n}", peer_urls=[]) for n, one in enumerate("abc")]
+    looks.failed_member = looks.members[1]
+    looks.survivors = [Survivor(pod=NAMES[n], pod_uid="u", member_id="ac"[n // 2]) for n in (0, 2)]
+    await preflight_etcd._alarms(looks, Survivors(looks.tools))
+    refused_by = [check.name for check in looks.findings.checks if check.verdict is REFUSE]
+    assert refused_by == ([] if stands else ["no alarm"])
+    assert (looks.resume.alarm_stands if looks.resume else False) is bool(stands)
 
 
 async def test_a_version_known_to_corrupt_is_a_warning() -> None:

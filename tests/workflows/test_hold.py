@@ -155,6 +155,21 @@ async def test_a_half_done_replacement_goes_on_where_it_was_left(
     assert stage.script.orders["claim_replacement_record"]["fence"]["heir_of"] == ["an-earlier-run"]
 
 
+async def test_the_alarm_that_a_removed_member_has_left_is_disarmed_before_anything_else(
+    stage: Stage,
+) -> None:
+    """An earlier run ended between the removal and the disarm: until then every write is refused."""
+    plan = resuming(Phase.CLEANING, alarm_stands=True)
+    stage.script.answers["preflight"] = Preflighted(plan=plan)
+    assert (await stage.run()).outcome is Outcome.REPLACED
+    emptied = stage.script.calls.index("disarm_alarm_of_removed_member")
+    assert stage.script.calls[emptied - 1 : emptied + 2] == [
+        "back_up_pod_disruption_budget",
+        "disarm_alarm_of_removed_member",
+        "protect_survivors",
+    ]
+
+
 async def test_a_run_that_was_reset_to_before_the_removal_looks_again(stage: Stage) -> None:
     """Its record says that the member is removed: it goes on from there, and puts no flag back."""
     stage.script.fail("join_existing_on_delete", "RemovalForgotten")
