@@ -33,7 +33,7 @@ from replace_etcd.errors import (
     ReplacementError,
     Unreachable,
 )
-from replace_etcd.etcd import Alarm, MemberStatus, outlived_by, parse_alarms, same_member
+from replace_etcd.etcd import Alarm, MemberStatus, outlived_by, parse_alarms, parse_members, same_member
 from replace_etcd.models.orders import (
     Done,
     MemberAdded,
@@ -113,13 +113,16 @@ class EtcdMemberActivities:
         """
         pins = order.pins
         async with fenced(self._tools, order) as attempt:
-            alarms = await self._alarms(pins)
+            members = await self._run_in_survivor(pins, ["member", "list", "-w", "json"])
+            listed = {member.id for member in parse_members(output_of("etcdctl member list", members))}
+            await attempt.hold()
+            alarms = await self._alarms(
+                pins
+            )  # the last look: an alarm that comes now is not to go with the others
             if not alarms:
                 return Done(note="no alarm stands")
-            listed = {member.id for member in await self._survivors.members(pins)}
             if not all(outlived_by(alarm, listed) for alarm in alarms):
                 raise Moved(f"alarms of other members stand: {[f'{a.member_id} {a.alarm}' for a in alarms]}")
-            await attempt.hold()
             answer = await self._run_in_survivor(pins, ["alarm", "disarm"])
             output_of("etcdctl alarm disarm", answer)
         return Done(note=f"{alarms[0].alarm} of {alarms[0].member_id}")

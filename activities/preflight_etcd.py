@@ -311,10 +311,10 @@ async def _alarms(looks: Looks, survivors: Survivors) -> None:
 
 
 def _is_of_the_failed_member(looks: Looks, alarm: Alarm) -> bool:
-    """Where it is removed, its id may be unknown: it is the one that is not listed."""
-    if looks.is_removed:
-        return outlived_by(alarm, {member.id for member in looks.members})
-    return alarm.member_id == looks.failed_member.id and alarm.alarm != "CORRUPT"
+    """Of a half-done replacement, or runbook, it may be removed, and its id unknown: then it is listed no more."""
+    own = alarm.member_id == looks.failed_member.id and alarm.alarm != "CORRUPT"
+    left = looks.resume is not None and outlived_by(alarm, {member.id for member in looks.members})
+    return left or (own and not looks.is_removed)
 
 
 async def _may_administer(looks: Looks, survivors: Survivors, pod: str) -> bool:

@@ -24,6 +24,7 @@ from replace_etcd.etcd import (
     CLOSE_RAFT_INDEXES,
     MemberStatus,
     hexadecimal,
+    outlived_by,
     parse_alarms,
     raft_distance,
     same_member,
@@ -144,7 +145,9 @@ class _Recheck:
         pins = self._pins
         answer = await self._survivors.run(pins, pins.survivors[0].pod, ["alarm", "list", "-w", "json"])
         alarms = parse_alarms(output_of("etcdctl alarm list", answer))
-        theirs = [a for a in alarms if a.member_id != pins.member_id or a.alarm == "CORRUPT"]
+        theirs = [
+            a for a in alarms if not outlived_by(a, {survivor.member_id for survivor in pins.survivors})
+        ]
         if theirs:
             who = [f"{a.alarm} of {a.member_id if a.member_id != hexadecimal(0) else 'all'}" for a in theirs]
             raise Moved(f"alarms: {', '.join(who)}")

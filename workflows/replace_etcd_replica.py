@@ -190,8 +190,6 @@ class ReplaceEtcdReplica(Endings):
             self._saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
-        if resume and resume.alarm_stands:  # an earlier run ended between the removal and this
-            await self._disarm(pins)
         if empties:
             utility = await self._make_room(request, pins)
             if step is Phase.PROTECTING:
@@ -212,6 +210,11 @@ class ReplaceEtcdReplica(Endings):
         saga.enter(Phase.PROTECTING)
         saga.undo_with(Record.delete_replacement_record, Order, f"delete the record of {pins.user_cluster}")
         await saga.step(Record.claim_replacement_record, Order, f"claim the record of {pins.user_cluster}")
+        resume = self._plan.resume if self._plan else None
+        if resume and resume.alarm_stands and workflow.patched("disarm-left-alarm"):
+            await (
+                self._disarm()
+            )  # an earlier run ended between the removal and this; no wait may come before it
         while not pins.node_ready:
             await self._hold_for_node(pins, request.limits)
             pins = await self._look_again(request)
@@ -331,12 +334,12 @@ class ReplaceEtcdReplica(Endings):
             raise
         self._is_removed = True
         if removed.alarm_stands:
-            await self._disarm(pins)
+            await self._disarm()
 
-    async def _disarm(self, pins: Pins) -> None:
+    async def _disarm(self) -> None:
         """What the runbook forgets: the alarm of a member outlives it, and refuses every write."""
         await self._saga.step(
-            Members.disarm_alarm_of_removed_member, Order, f"disarm the alarm of {pins.member_id}"
+            Members.disarm_alarm_of_removed_member, Order, "disarm the alarm of the removed member"
         )
 
     async def _may_be_sent(self) -> bool:

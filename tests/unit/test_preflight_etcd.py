@@ -175,30 +175,34 @@ async def test_an_alarm_of_the_failed_member_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alarm", "resumed", "stands"),
+    ("alarm", "from_", "stands"),
     [
-        ({"memberID": 99, "alarm": 1}, True, True),  # the removed member's
-        ({"memberID": 11, "alarm": 1}, True, None),  # its successor's own
-        ({"memberID": 10, "alarm": 1}, True, None),  # a survivor's
-        ({"memberID": 99, "alarm": 2}, True, None),  # corruption outlives nobody
-        ({"alarm": 1}, True, None),
-        ({"memberID": 99, "alarm": 1}, False, None),  # of some member before: nobody knows why it stands
+        ({"memberID": 99, "alarm": 1}, Phase.ADDING, True),  # the removed member's
+        ({"memberID": 11, "alarm": 1}, Phase.ADDING, None),  # its successor's own
+        ({"memberID": 10, "alarm": 1}, Phase.ADDING, None),  # a survivor's
+        ({"memberID": 99, "alarm": 2}, Phase.ADDING, None),  # corruption outlives nobody
+        ({"alarm": 1}, Phase.ADDING, None),
+        ({"memberID": 99, "alarm": 1}, None, None),  # of some member before: nobody knows why it stands
+        (
+            {"memberID": 99, "alarm": 1},
+            Phase.PROTECTING,
+            False,
+        ),  # disarmed after the removal of its successor
     ],
 )
 async def test_an_alarm_that_the_removed_member_has_left_is_for_the_resumed_run_to_disarm(
-    alarm: dict[str, int], resumed: bool, stands: bool | None
+    alarm: dict[str, int], from_: Phase | None, stands: bool | None
 ) -> None:
     etcd = ScriptedEtcd()
     etcd.alarms = [alarm]
-    resume = Resume(step=Phase.ADDING, why="a test", new_member_id="b")
     looks = looks_at(etcd)
-    looks.resume = resume if resumed else None
+    looks.resume = Resume(step=from_, why="a test", new_member_id="b") if from_ else None
     looks.members = [Member(id=one, name=f"kube-etcd-{n}", peer_urls=[]) for n, one in enumerate("abc")]
     looks.failed_member = looks.members[1]
     looks.survivors = [Survivor(pod=NAMES[n], pod_uid="u", member_id="ac"[n // 2]) for n in (0, 2)]
     await preflight_etcd._alarms(looks, Survivors(looks.tools))
     refused_by = [check.name for check in looks.findings.checks if check.verdict is REFUSE]
-    assert refused_by == ([] if stands else ["no alarm"])
+    assert refused_by == ([] if stands is not None else ["no alarm"])
     assert (looks.resume.alarm_stands if looks.resume else False) is bool(stands)
 
 
