@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from lab.binaries import etcd_folder
 from lab.processes import Component
-from tests.robustness import etcdctl, membership
+from tests.robustness import etcdctl, membership, ports
 from tests.robustness.etcdctl import Answer
 from tests.robustness.membership import Etcd
 
@@ -119,10 +118,10 @@ class RealBed:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._binaries = etcd_folder()
-        self._reserved = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 * len(NAMES))]
-        ports = [reserved.getsockname()[1] for reserved in self._reserved]
-        self._clients = dict(zip(NAMES, ports[: len(NAMES)], strict=True))
-        self._peers = dict(zip(NAMES, ports[len(NAMES) :], strict=True))
+        self._reserved = [ports.reserve() for _ in range(2 * len(NAMES))]
+        numbers = [reserved.getsockname()[1] for reserved in self._reserved]
+        self._clients = dict(zip(NAMES, numbers[: len(NAMES)], strict=True))
+        self._peers = dict(zip(NAMES, numbers[len(NAMES) :], strict=True))
         self._processes: dict[str, Component] = {}
 
     async def start(

@@ -113,29 +113,11 @@ class Play:
         dead = Way.DEAD in self._story.ways
         self._patient = await self._stage.user_cluster(pod_management, alarm=alarm, dead=dead)
         self._namespace = self._patient.namespace
-        if Way.HELD in self._story.ways:
-            await self._patient.keep_from_rejoining()
-        self._before = await self._patient.look()
-        self._stage.proxy.rules[self._namespace] = [self._note(), *self._rules(), *self._led_astray()]
-        self._tasks.append(asyncio.create_task(self._answer_holds()))
-        if self._killer is not None:
-            self._killer.join(self)
-        self._handle = await self.go_on()
         try:
-            async with asyncio.timeout(END_WITHIN):
-                outcome = await self._end()
-        except TimeoutError:
-            self.verdict.wrong = [f"it did not end: {self._state()}"]
-            return self.verdict
-        finally:
-            await self._stop()
-        self.verdict.outcome = outcome.value
-        if (await self._patient.look()).recorded == "":
-            # A run that gives up without a word leaves its record to the janitor, which the Schedule starts.
-            await self._janitor()
-            outcome = Outcome.INTERRUPTED
-        self.verdict.wrong += await self._judged(outcome)
-        await self._patient.let_rejoin()
+            outcome = await self._played()
+        except BaseException:
+            await self._stage.retire(self._patient)
+            raise
         if (
             not self.verdict.wrong
             and not dead
@@ -145,6 +127,44 @@ class Play:
         else:
             await self._stage.retire(self._patient)
         return self.verdict
+
+    async def _played(self) -> Outcome:
+        """How it ended; what is wrong is in the verdict."""
+        if Way.HELD in self._story.ways:
+            await self._patient.keep_from_rejoining()
+        self._before = await self._patient.look()
+        self._stage.proxy.rules[self._namespace] = [self._note(), *self._rules(), *self._led_astray()]
+        self._tasks.append(asyncio.create_task(self._answer_holds()))
+        if self._killer is not None:
+            self._killer.join(self)
+        try:
+            self._handle = await self.go_on()
+            async with asyncio.timeout(END_WITHIN):
+                outcome = await self._end()
+        except TimeoutError:
+            self.verdict.wrong = [f"it did not end: {self._state()}"]
+            with suppress(RPCError):
+                await self._handle.terminate("its story is over")
+            return Outcome.INTERRUPTED
+        finally:
+            await self._stop()
+        self.verdict.outcome = outcome.value
+        if (await self._patient.look()).recorded == "":
+            # A run that gives up without a word leaves its record to the janitor, which the Schedule starts.
+            await self._janitor()
+            outcome = Outcome.INTERRUPTED
+        self.verdict.wrong += await self._judged(outcome)
+        if outcome is Outcome.LEFT_INCOMPLETE and Way.HELD not in self._story.ways:
+            self.verdict.wrong.append("it was given up")
+        if not await self._takes_writes():
+            self.verdict.wrong.append("a write is refused")
+        await self._patient.let_rejoin()
+        return outcome
+
+    async def _takes_writes(self) -> bool:
+        """Nobody can write under an alarm whose member stays."""
+        stays = Way.ALARMED in self._story.ways and not self._patient.removed
+        return stays or await self._patient.takes_writes()
 
     async def go_on(self) -> Handle:
         """Start the replacement, or start it again after it was ended from outside: it resumes."""
@@ -398,6 +418,7 @@ class Play:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for held in self._held:
             held.release()  # the latest that a request can act
+        self._stage.proxy.rules.pop(self._namespace, None)
         if self._killer is not None:
             self._killer.leave(self)
 

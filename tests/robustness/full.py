@@ -177,7 +177,7 @@ def main() -> int:
     wrong, left = len(tier.verdicts) - clean, len(tier.left())
     summary = f"{clean} cells clean, {wrong} wrong, {left} of this shard not played"
     print("\n".join([*table(tier.rows, tier.verdicts), *tier.wrong, summary]))  # noqa: T201
-    return 1 if wrong or left or not tier.rows else 0
+    return 1 if tier.wrong or left or not tier.rows else 0
 
 
 if __name__ == "__main__":

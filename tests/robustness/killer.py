@@ -38,7 +38,9 @@ class Killer:
         self._waiting.pop(play, None)
 
     async def kill(self, play: Play, cell: Cell) -> None:
-        """Return once the worker was killed."""
+        """Return once the worker was killed; at once for a play that is over, whose requests still come."""
+        if play not in self._playing:
+            return
         killed = self._waiting.setdefault(play, asyncio.Event())
         await killed.wait()
 

@@ -30,6 +30,7 @@ from tests.robustness.user_cluster import FAILED
 
 POLL = 0.2
 WITHIN = 120.0
+WRITTEN_WITHIN = 15.0
 STEADY = "steady"
 
 
@@ -76,6 +77,20 @@ class LabPatient:
         lost = report.judgement.lost_by_member
         read = {name: frozenset(keys[count:]) for name, count in lost.items()}
         return frozenset(keys), read
+
+    async def takes_writes(self) -> bool:
+        """The lab's own writers never pause."""
+        before = await self._acknowledged()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WRITTEN_WITHIN):
+                while await self._acknowledged() <= before:  # noqa: ASYNC110 - the lab is asked
+                    await asyncio.sleep(POLL)
+                return True
+        return False
+
+    async def _acknowledged(self) -> int:
+        traffic = (await self._lab.status()).traffic
+        return traffic.acknowledged if traffic else 0
 
     async def keep_from_rejoining(self) -> None:
         """A pod that is re-created has a new link: each one is cut."""

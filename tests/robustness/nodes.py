@@ -146,6 +146,10 @@ class Cluster(ABC):
         """The member list, in the order of the names."""
 
     @abstractmethod
+    async def takes_writes(self) -> bool:
+        """Whether a write that comes now is acknowledged."""
+
+    @abstractmethod
     async def read(self) -> dict[str, frozenset[str]]:
         """What each member has that answers, asked of it alone."""
 
@@ -201,6 +205,12 @@ class ModelCluster(Cluster):
 
     def __post_init__(self) -> None:
         self.etcd = Etcd(self.disks, settle=SETTLE, election=ELECTION)
+
+    async def takes_writes(self) -> bool:
+        """By one more."""
+        before = len(self.acknowledged)
+        self.write()
+        return len(self.acknowledged) > before
 
     def write(self) -> None:
         """Somebody writes a key, by any member that takes it; only what is acknowledged counts."""

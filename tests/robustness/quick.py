@@ -57,7 +57,7 @@ def main() -> int:
     print("\n".join([*table(rows, verdicts), summary, *result.apart, *result.wrong]))  # noqa: T201
     if missing:
         print(f"without a row: {', '.join(sorted(missing))}")  # noqa: T201
-    return 1 if result.wrong or missing or set(result.verdicts) != set(wanted) else 0
+    return 1 if result.wrong or result.apart or missing or set(result.verdicts) != set(wanted) else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from lab.fixture.names import REPLICAS
 from lab.nodes.tasks import cancelled
 from lab.processes import die_with_parent
 from replace_etcd.etcd import parse_members, parse_status
+from tests.robustness import ports
 from tests.robustness.etcdctl import Answer, Arguments, asked
 from tests.robustness.judge import Listed
 from tests.robustness.membership import client_url
@@ -56,9 +56,7 @@ class RealCluster(Cluster):
     def __post_init__(self) -> None:
         self._binaries = etcd_folder(self.etcd)
         # Kept until the member starts, so that no two clusters are given the same ports.
-        self._reserved = {
-            name: [socket.create_server(("127.0.0.1", 0)) for _ in range(2)] for name in REPLICAS
-        }
+        self._reserved = {name: [ports.reserve() for _ in range(2)] for name in REPLICAS}
         self._ports = {
             name: [one.getsockname()[1] for one in sockets] for name, sockets in self._reserved.items()
         }
@@ -147,7 +145,19 @@ class RealCluster(Cluster):
     def write(self) -> None:
         """Write a key, unless one is being written."""
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._put(f"{KEYS}{len(self.acknowledged):06d}"))
+            self._writing = asyncio.create_task(
+                self._put(f"{KEYS}{self.namespace}-{len(self.acknowledged):06d}")
+            )
+
+    async def takes_writes(self) -> bool:
+        """By one more, once nothing else is written."""
+        if self._writing is not None:
+            await self._writing
+        before = len(self.acknowledged)
+        self.write()
+        assert self._writing is not None
+        await self._writing
+        return len(self.acknowledged) > before
 
     async def _put(self, key: str) -> None:
         """By any member that takes it; only what is acknowledged counts."""

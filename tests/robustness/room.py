@@ -69,6 +69,9 @@ class RoomPatient:
     async def writes(self) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
         return frozenset(self._cluster.acknowledged), await self._cluster.read()
 
+    async def takes_writes(self) -> bool:
+        return await self._cluster.takes_writes()
+
     async def keep_from_rejoining(self) -> None:
         self._cluster.never_rejoins = True
 

@@ -37,6 +37,9 @@ class Patient(Protocol):
     async def writes(self) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
         """What was acknowledged, and what each member has that answers, asked of it alone."""
 
+    async def takes_writes(self) -> bool:
+        """Whether a write that comes now is acknowledged."""
+
     async def keep_from_rejoining(self) -> None:
         """Let the failed replica never join again."""
 

@@ -13,8 +13,7 @@ from tests.robustness.nodes import Cluster, Disks, ModelCluster
 from tests.robustness.real_etcd import RealCluster
 
 
-@pytest.mark.parametrize("etcd", [ModelCluster, RealCluster])
-@pytest.mark.parametrize("fault", [Fault.TERMINATED, Fault.JANITOR])
+@pytest.mark.parametrize(("etcd", "fault"), [(ModelCluster, Fault.TERMINATED), (RealCluster, Fault.JANITOR)])
 async def test_a_run_that_ends_with_the_removal_leaves_the_alarm_to_the_next_one(
     tmp_path: Path, etcd: Callable[[str, Disks], Cluster], fault: Fault
 ) -> None:

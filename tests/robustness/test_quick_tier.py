@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(1500)  # the first of them plays all cells
 def played(tell: Callable[[str], None]) -> Played:
     """Every cell, and what it came to."""
     _, wanted, result = asyncio.run(quick.play(""))
+    assert not result.apart, "wrong as a whole, clean in parts: " + "\n".join(result.apart)
     clean = sum(said == CLEAN for said in result.verdicts.values())
     tell(f"Fault matrix: {clean} of {len(wanted)} cells clean, in {result.stories} replacements.")
     return wanted, result.verdicts
