@@ -116,9 +116,8 @@ class EtcdMemberActivities:
             members = await self._run_in_survivor(pins, ["member", "list", "-w", "json"])
             listed = {member.id for member in parse_members(output_of("etcdctl member list", members))}
             await attempt.hold()
-            alarms = await self._alarms(
-                pins
-            )  # the last look: an alarm that comes now is not to go with the others
+            # The last look: an alarm that comes now is not to go with the others.
+            alarms = await self._alarms(pins)
             if not alarms:
                 return Done(note="no alarm stands")
             if not all(outlived_by(alarm, listed) for alarm in alarms):
