@@ -5,13 +5,14 @@ the start, at the point of no return, when people are asked and have answered, a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
 
 from workflows import options, telling
+from workflows.saga import every_end_leaves_a_command
 
 with workflow.unsafe.imports_passed_through():
     from replace_etcd import __version__
@@ -31,9 +32,11 @@ TOLD_ELSEWHERE = {"steps", "plan"}  # by events of their own
 class Chronicle:
     """Everything that is told of one replacement, to the audit and to people."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
         self._events: list[AuditEvent] = []
         self._delivered = self._wanted = 0
+        self._heard_before: list[tuple[EventKind, dict[str, Any]]] = []
         self._about: dict[str, str | None] = {}
         self._requested_by: str | None = None
         self._dry_run = False
@@ -55,6 +58,8 @@ class Chronicle:
         self.note(
             EventKind.STARTED, request=asked, versions=versions, first_run_id=info.first_execution_run_id
         )
+        for kind, said in self._heard_before:
+            self.note(kind, **said)
         self.deliver()
 
     def bind(self, pins: Pins) -> None:
@@ -70,9 +75,13 @@ class Chronicle:
             self.note(EventKind.PLANNED, plan=result.plan.model_dump(mode="json"))
 
     def heard(self, kind: EventKind, word: Input) -> None:
-        """Somebody gave an answer that was taken."""
+        """Somebody gave an answer that was taken; one that came with the start is told after it."""
         said = word.model_dump(mode="json")
-        self.note(kind, **({"by": said.pop("approver")} if "approver" in said else {}), **said)
+        said = ({"by": said.pop("approver")} if "approver" in said else {}) | said
+        if not self._about:
+            self._heard_before.append((kind, said))
+            return
+        self.note(kind, **said)
         self.deliver()
 
     def asks(self, asks: Asks, reason: str, choices: list[str], deadline: datetime) -> None:
@@ -129,11 +138,17 @@ class Chronicle:
         while self._delivered < self._wanted:
             batch = telling.batches(self._events[self._delivered : self._wanted])[0]
             if not await telling.deliver(Undelivered(events=batch), options.TELLING["append_audit_events"]):
-                return
+                break
             self._delivered += len(batch)
+        self._show_the_end()
 
     async def _try_to_send(self, notice: Notice) -> None:
         await telling.deliver(Undelivered(notices=[notice]), options.TELLING["send_notification"])
+        self._show_the_end()
+
+    def _show_the_end(self) -> None:
+        if every_end_leaves_a_command():
+            self._changed()
 
     def _undelivered(self) -> Sequence[AuditEvent]:
         """A run that was reset has told its beginning under the id of the run before: it tells everything again."""

@@ -14,7 +14,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from workflows.chronicle import Chronicle
-from workflows.saga import Saga
+from workflows.saga import Saga, every_end_leaves_a_command
 
 with workflow.unsafe.imports_passed_through():
     from activities.runs import RunActivities
@@ -59,7 +59,7 @@ class Conversation:
     """The state of one replacement, and everything that speaks of it."""
 
     def __init__(self) -> None:
-        self._chronicle = Chronicle()
+        self._chronicle = Chronicle(self._show)
         self._saga = Saga(self._show, self._chronicle.step)
         self._request: ReplacementRequest  # set as soon as the input is accepted
         self._plan: Plan | None = None
@@ -199,6 +199,8 @@ class Conversation:
     def _hear_of_a_cancel(self) -> None:
         self._chronicle.note(EventKind.STOP_REQUESTED, by="a cancel of the workflow")
         self._saga.request_stop()
+        if every_end_leaves_a_command():
+            self._show()
 
     async def _ask_for_approval(self, limit: timedelta) -> bool:
         return await self._ask(

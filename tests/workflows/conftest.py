@@ -76,6 +76,20 @@ def script() -> Script:
 
 
 @asynccontextmanager
+async def playing(client: Client, script: Script, **options: Any) -> AsyncIterator[Stage]:
+    """A worker that plays the script, with these options beside its own."""
+    async with Worker(
+        client,
+        task_queue=script.queue,
+        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DeliverAudit],
+        activities=[script.play],
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        **options,
+    ):
+        yield Stage(client, script)
+
+
+@asynccontextmanager
 async def a_stage(script: Script) -> AsyncIterator[Stage]:
     """Time is skipped while nothing but timers is waited for."""
     async with await WorkflowEnvironment.start_time_skipping(
@@ -86,14 +100,8 @@ async def a_stage(script: Script) -> AsyncIterator[Stage]:
         await environment.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=environment.client.namespace, search_attributes=kinds)
         )
-        async with Worker(
-            environment.client,
-            task_queue=script.queue,
-            workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DeliverAudit],
-            activities=[script.play],
-            max_heartbeat_throttle_interval=timedelta(milliseconds=100),
-        ):
-            yield Stage(environment.client, script)
+        async with playing(environment.client, script) as stage:
+            yield stage
 
 
 @pytest.fixture

@@ -89,6 +89,18 @@ async def replaced_after_a_hold(stage: Stage) -> Handle:
     return handle
 
 
+async def abandoned_after_a_retry(stage: Stage) -> Handle:
+    """A hold, a `retry` that is refused, another hold, and its end."""
+    handle = await held(stage, "add_member")
+    stage.script.answers["preflight"] = Preflighted(plan=REFUSING)
+    guarding = stage.script.begun["stand_guard"]
+    guarding.clear()
+    await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
+    await guarding.wait()
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    return handle
+
+
 async def resumed_where_the_member_was_removed(stage: Stage) -> Handle:
     """A half-done replacement that is started again."""
     stage.script.answers["preflight"] = Preflighted(plan=resuming(Phase.CLEANING))
@@ -136,6 +148,7 @@ SCENES: list[Scene] = [
     left_incomplete,
     abandoned,
     replaced_after_a_hold,
+    abandoned_after_a_retry,
     resumed_where_the_member_was_removed,
     aborted,
     replaced_after_the_node_was_confirmed_to_be_off,

@@ -139,10 +139,10 @@ class Script:
         """Every activity."""
         name = activity.info().activity_type
         order = activity.payload_converter().from_payload(arguments[0].payload, dict)
-        if name in options.TELLING:
-            return self._hear(name, order)
-        self.calls.append(name)
-        self.orders[name] = order
+        is_step = name not in options.TELLING
+        if is_step:
+            self.calls.append(name)
+            self.orders[name] = order
         if name in self.waits:
             self.begun[name].set()
             await self._wait(name)
@@ -150,6 +150,8 @@ class Script:
             await self.requests_cancellation_of.cancel()
         if name in self.errors:
             raise self.errors.pop(name)
+        if not is_step:
+            return self._hear(name, order)
         if name in self.always:
             raise self.always[name]
         return self.answers.get(name, Done()).model_copy(update={"attempts": activity.info().attempt})

@@ -25,14 +25,6 @@ async def test_a_recorded_history_replays(name: str) -> None:
     await replay(read(name))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the audit's delivery is begun inside the update's handler: docs/reliability.md"
-)
-async def test_an_answer_whose_worker_was_killed_between_two_workflow_tasks_replays() -> None:
-    """It was taken in one activation with the end of a delivery that was under way, and replays in two."""
-    await replay(read("open/answered_while_its_worker_was_killed"))
-
-
 def read(name: str) -> str:
     return (HISTORY_FOLDER / f"{name}.json").read_text()
 
