@@ -11,10 +11,11 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -45,28 +46,37 @@ class TemporalServer:
 
 
 @asynccontextmanager
-async def running_temporal(directory: Path, *, database: Path | None = None) -> AsyncIterator[TemporalServer]:
-    """Run a dev server on free ports of the loopback; with a database its histories outlive a restart."""
+async def running_temporal(
+    directory: Path, *, database: Path | None = None, namespaces: Sequence[str] = ()
+) -> AsyncIterator[TemporalServer]:
+    """Run a dev server on free ports of the loopback; with a database its histories outlive a restart.
+
+    It has these namespaces beside `default`.
+    """
     async with AsyncExitStack() as stack:
-        yield await _started(stack, directory, database)
+        yield await _started(stack, directory, database, namespaces)
 
 
-async def _started(stack: AsyncExitStack, directory: Path, database: Path | None) -> TemporalServer:
+async def _started(stack: AsyncExitStack, *how: Any) -> TemporalServer:
     """Start it; once more on other ports where one of them was taken in the meantime."""
     for _ in range(TRIES - 1):
         with suppress(PortTaken):
-            return await stack.enter_async_context(_on_free_ports(directory, database))
-    return await stack.enter_async_context(_on_free_ports(directory, database))
+            return await stack.enter_async_context(_on_free_ports(*how))
+    return await stack.enter_async_context(_on_free_ports(*how))
 
 
 @asynccontextmanager
-async def _on_free_ports(directory: Path, database: Path | None) -> AsyncIterator[TemporalServer]:
+async def _on_free_ports(
+    directory: Path, database: Path | None, namespaces: Sequence[str]
+) -> AsyncIterator[TemporalServer]:
     port, ui, http, metrics = _free_ports(4)
     mark = (
         f"own-{uuid.uuid4().hex}"  # a namespace that only our server has: another one may answer on the port
     )
-    command: list[str | Path] = [_binary(), "server", "start-dev", "--ip", "127.0.0.1", "--namespace", mark]
+    command: list[str | Path] = [_binary(), "server", "start-dev", "--ip", "127.0.0.1"]
     command += ["--log-level", "error"]
+    for namespace in (mark, *namespaces):
+        command += ["--namespace", namespace]
     for name, number in (("port", port), ("ui-port", ui), ("http-port", http), ("metrics-port", metrics)):
         command += [f"--{name}", str(number)]
     if database is not None:

@@ -23,9 +23,10 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.needs import NEEDS
 
 ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
+MATRIX = "robustness/test_quick_tier"
 BY_THEMSELVES = {"e2e", "attacks"}
 LONG = (
-    *("attacks/", "explorer/test_actors", "robustness/test_quick_tier"),
+    *("attacks/", "explorer/test_actors"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
     *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready"),
     "test_it_can_be_looked_at_until_ctrl_c",
@@ -53,6 +54,14 @@ MINUTES = (
     "test_beside_others_and_under_a_budget_that_its_controller_makes_again",
     "test_ctrl_c_leaves_nothing_behind[done   cordon_node]",
     "test_looking_changes_nothing_and_refusals_name_their_evidence",
+    # The fault matrix has these, against the model of etcd.
+    "test_a_worker_killed_after_the_removal_is_succeeded_by_another",
+    "test_a_cancel_during_the_drain_puts_everything_back",
+    # Of the lab and the demo, not of the product.
+    "test_a_worker_that_dies_is_named_with_its_last_words",
+    *("test_a_hung_member_looks_well", "test_the_leader_is_found", "test_nobody_breaks_what_is_not_there"),
+    *("test_etcd_needs_no_api_server", "test_two_labs_side_by_side", "test_a_directory_holds_one_lab"),
+    "test_what_a_dead_lab_left_is_taken_away",
 )
 """What CI runs in every run, and `make test` elsewhere has no time for."""
 LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
@@ -94,7 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _short(nodeid: str) -> int:
     """What takes minutes begins first, so that no worker is left alone with it at the end."""
-    if ON_A_REAL_CONTROL_PLANE.search(nodeid):
+    if ON_A_REAL_CONTROL_PLANE.search(nodeid) or MATRIX in nodeid:
         return 0
     return 1 if _by_itself(nodeid) else 2
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from lab.temporal_server import TemporalServer, running_temporal
 from replace_etcd.temporal import register_search_attributes
@@ -119,5 +119,6 @@ async def working(client: Client, script: Script) -> AsyncIterator[None]:
         workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DiagnoseWorker],
         activities=[script.play],
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+        workflow_runner=UnsandboxedWorkflowRunner(),  # a third faster; other tests have the sandbox
     ):
         yield

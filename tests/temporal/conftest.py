@@ -1,6 +1,7 @@
 """A real Temporal server, and a workflow that waits until it is told to end."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -8,9 +9,9 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from lab.temporal_server import running_temporal
+from lab.temporal_server import TemporalServer, running_temporal
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.record import Record
 from replace_etcd.models.restoring import Restored, RestoreResult, Verdict
@@ -19,6 +20,7 @@ from replace_etcd.temporal import TemporalRuns, cluster_id
 
 QUEUE = "waiting"
 ID = "replace-etcd.user-cluster-1"
+NAMESPACES = [f"test-{number}" for number in range(30)]
 
 
 @workflow.defn
@@ -112,9 +114,30 @@ class Temporal:
         return record.model_copy(update=changes)
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
+    """One for all tests, with a namespace for each."""
+    with asyncio.Runner() as runner:
+        context = running_temporal(tmp_path_factory.mktemp("temporal"), namespaces=NAMESPACES)
+        yield runner.run(context.__aenter__())
+        runner.run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> Iterator[str]:
+    """Those that no test has had."""
+    return iter(NAMESPACES)
+
+
 @pytest.fixture
-async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Temporal]:
-    async with running_temporal(tmp_path_factory.mktemp("temporal")) as server:
-        client = await Client.connect(server.address, data_converter=pydantic_data_converter)
-        async with Worker(client, task_queue=QUEUE, workflows=[Waiting, Restoring]):
-            yield Temporal(client, await cluster_id(client))
+async def temporal(server: TemporalServer, namespaces: Iterator[str]) -> AsyncIterator[Temporal]:
+    client = await Client.connect(
+        server.address, namespace=next(namespaces), data_converter=pydantic_data_converter
+    )
+    async with Worker(
+        client,
+        task_queue=QUEUE,
+        workflows=[Waiting, Restoring],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        yield Temporal(client, await cluster_id(client))

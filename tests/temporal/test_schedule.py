@@ -14,7 +14,7 @@ from temporalio.client import (
     WorkflowExecutionStatus,
 )
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from replace_etcd.models.restoring import WORKFLOW_TYPE
 from replace_etcd.temporal import SCHEDULE, see_to_schedule
@@ -48,7 +48,8 @@ async def is_there(temporal: Temporal) -> bool:
 
 
 async def test_it_starts_sweeps(temporal: Temporal) -> None:
-    async with Worker(temporal.client, task_queue=QUEUE, workflows=[Sweeping]):
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(temporal.client, task_queue=QUEUE, workflows=[Sweeping], workflow_runner=runner):
         assert await see_to_schedule(temporal.client, QUEUE, 1) is None
         async with asyncio.timeout(180):
             while not (recent := (await described(temporal)).info.recent_actions):  # noqa: ASYNC110 - only the server tells
