@@ -23,8 +23,8 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.needs import NEEDS
 
 ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
-MATRIX = "robustness/test_quick_tier"
 BY_THEMSELVES = {"e2e", "attacks"}
+MATRIX = "robustness/test_quick_tier"
 LONG = (
     *("attacks/", "explorer/test_actors"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
@@ -45,7 +45,7 @@ ONE_OF_EACH_SORT = (
     "test_a_changed_byte_is_found_by_the_checksum_and_final_at_last",
 )
 MINUTES = (
-    *("e2e/test_judged", "robustness/test_left_alarm"),
+    *("e2e/test_judged", "robustness/test_left_alarm", MATRIX),
     "test_from_the_start_form_to_the_end",
     "test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to_it_and_so_does_the_next",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
