@@ -132,6 +132,10 @@ class _Reading:
         reason = f"ended from outside: {ended.reason or 'no reason was given'}"
         yield self._event(event, EventKind.INTERRUPTED, Outcome.INTERRUPTED, reason=reason)
 
+    def _workflow_execution_timed_out(self, event: HistoryEvent, _: Any) -> Iterator[AuditEvent]:
+        reason = "ended from outside: the time limit that it was started with was over"
+        yield self._event(event, EventKind.INTERRUPTED, Outcome.INTERRUPTED, reason=reason)
+
     def _finished(self, event: HistoryEvent, result: dict[str, Any], reason: str = "") -> AuditEvent:
         outcome = Outcome(result["outcome"]) if "outcome" in result else None
         said = {key: value for key, value in result.items() if key not in ("steps", "plan")}

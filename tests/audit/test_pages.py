@@ -73,6 +73,25 @@ def test_answers_are_imported_with_who_gave_them() -> None:
     assert (said.data["by"], said.data["choice"]) == ("ann", "abandon")
 
 
+@pytest.mark.parametrize(
+    ("kind", "attributes", "says"),
+    [
+        ("TERMINATED", {"workflowExecutionTerminatedEventAttributes": {"reason": "too slow"}}, "too slow"),
+        ("TIMED_OUT", {"workflowExecutionTimedOutEventAttributes": {}}, "the time limit"),
+    ],
+)
+def test_a_run_that_was_ended_from_outside_is_imported_with_its_end(
+    kind: str, attributes: dict[str, dict[str, str]], says: str
+) -> None:
+    history = json.loads((HISTORIES / "planned.json").read_text())
+    last = history["events"].pop()
+    end = {"eventType": f"EVENT_TYPE_WORKFLOW_EXECUTION_{kind}", **attributes}
+    history["events"].append({"eventId": last["eventId"], "eventTime": last["eventTime"], **end})
+    end_told = events_of(json.dumps(history))[-1]
+    assert (end_told.kind, end_told.outcome) == (EventKind.INTERRUPTED, Outcome.INTERRUPTED)
+    assert says in end_told.data["reason"]
+
+
 @pytest.mark.parametrize("asked", ["5", '["a"]', '{"user_cluster": 5}'])
 def test_a_run_that_was_asked_for_in_no_form_of_ours_is_no_traceback(asked: str) -> None:
     history = json.loads((HISTORIES / "planned.json").read_text())

@@ -131,7 +131,9 @@ def _endpoint_status(etcd: Etcd, via: str, arguments: Arguments) -> str:
         "raftTerm": group.term,
     }
     status |= {"isLearner": True} if member is not None and member.learner else {}
-    status |= {} if group.leader else {"errors": ["etcdserver: no leader"]}
+    problems = [] if group.leader else ["etcdserver: no leader"]
+    problems += [f"memberID:{identity} alarm:{alarm} " for identity, alarm in group.alarms]
+    status |= {"errors": problems} if problems else {}
     return _json([{"Endpoint": arguments.flags.get("endpoints", ""), "Status": status}])
 
 

@@ -413,10 +413,16 @@ async def an_alarm_of_a_removed_member_stands_until_it_is_disarmed(bed: Bed) -> 
     await remove(bed, identity)
     alarms = parse_alarms((await succeeds(bed, FIRST, "alarm", "list", "-w", "json")).stdout)
     assert [(alarm.member_id, alarm.alarm) for alarm in alarms] == [(identity, "NOSPACE")]
+    assert await problems(bed, LAST) == [f"memberID:{int(identity, 16)} alarm:NOSPACE "]
     assert await _refuses_writes(bed)
     await succeeds(bed, FIRST, "alarm", "disarm")
     assert parse_alarms((await succeeds(bed, FIRST, "alarm", "list", "-w", "json")).stdout) == []
+    assert await problems(bed, LAST) == []
     await writes(bed, FIRST, "key-4")
+
+
+async def problems(bed: Bed, name: str) -> list[str]:
+    return parse_status((await succeeds(bed, name, "endpoint", "status", "-w", "json")).stdout).errors
 
 
 async def _refuses_writes(bed: Bed) -> bool:
