@@ -78,7 +78,7 @@ class Chronicle:
         """Somebody gave an answer that was taken; one that came with the start is told after it."""
         said = word.model_dump(mode="json")
         said = ({"by": said.pop("approver")} if "approver" in said else {}) | said
-        if not self._about:
+        if not self._about and workflow.patched("told-after-the-start"):
             self._heard_before.append((kind, said))
             return
         self.note(kind, **said)

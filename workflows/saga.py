@@ -55,10 +55,11 @@ INTERRUPTIBLE = {
 def every_end_leaves_a_command() -> bool:
     """Whether what ends beside the steps is to be shown: not so in histories that are older than this rule.
 
-    A worker that reads a history from its beginning takes a workflow task that led to no command for a heartbeat, and
-    meets what it brought together with an answer that the next one brings; once an update was accepted there, a replay
-    has the two apart, and in the other order (temporalio/sdk-core, worker/workflow/history_update.rs). So no end of an
-    activity, and no cancel, is without a command: at least the phase is upserted.
+    A worker that reads a history from its beginning takes a workflow task for a heartbeat that led to no command after
+    another one that led to none, and meets what it brought together with an answer that the next one brings; once an
+    update was accepted there, a replay has the two apart, and in the other order (temporalio/sdk-core,
+    worker/workflow/history_update.rs). So no end of an activity, and no cancel, is without a command: the phase is
+    upserted.
     """
     return workflow.patched("every-end-leaves-a-command")
 
@@ -294,6 +295,10 @@ class Saga:
             result: R = await self._running
         except ActivityError as error:
             raise self._failed(name, summary, error) from error
+        except asyncio.CancelledError:  # not an activity's: it was stopped before it was scheduled
+            if self.stop_requested:
+                raise Stopped from None
+            raise
         finally:
             self._running, self.current = None, None
         done = Step(

@@ -21,6 +21,7 @@ from lab.temporal_server import running_temporal
 from replace_etcd.audit.events import EventKind
 from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.phase import Phase
+from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import register_search_attributes
 from tests.workflows.conftest import Stage, playing
 from tests.workflows.script import PLAN, Script
@@ -120,42 +121,63 @@ async def asking(stage: Stage, update: str) -> Handle:
 async def test_nothing_that_happens_while_people_may_answer_leaves_a_task_without_a_command(
     client: Client, script: Script
 ) -> None:
-    """Deliveries, notices, a guard that ends by itself, a cancel."""
+    """A cancel, a delivery, a notice, a guard that ends by itself: each with a task of its own."""
     script.answers["preflight"] = Preflighted(plan=PLANS["resolve"][0])
     script.fail("restore_initial_cluster_state")
-    begun = script.block("back_up_pod_disruption_budget")
+    holds = script.block("note_hold")
     async with playing(client, script) as stage:
         handle = await stage.start()
-        await begun.wait()
+        await holds.wait()
+        await until_ended(handle, STORE)
         await handle.cancel()
-        await until(handle, lambda events: CANCEL_REQUESTED in [name_of(event) for event in events])
-        script.release("back_up_pod_disruption_budget")
+        await until(handle, lambda events: is_noted(events, CANCEL_REQUESTED))
+        begun = [script.block(name) for name in (STORE, PEOPLE, GUARD)]
+        script.release("note_hold")
+        await asyncio.gather(*(each.wait() for each in begun))
         for name in (STORE, PEOPLE, GUARD):
+            script.release(name)
             await until_ended(handle, name)
         await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
-        events = (await handle.fetch_history()).events
-    names = [name_of(event) for event in events]
-    tasks = [number for number, name in enumerate(names[: names.index(ACCEPTED)]) if name == TASK_COMPLETED]
-    assert len(tasks) > len((STORE, PEOPLE, GUARD))
-    assert [names[number + 1] for number in tasks if names[number + 1] not in COMMANDS] == []
+        names = [name_of(event) for event in (await handle.fetch_history()).events]
+    after = [
+        names[number + 1]
+        for number, name in enumerate(names[: names.index(ACCEPTED)])
+        if name == TASK_COMPLETED
+    ]
+    assert [name for name in after if name not in COMMANDS] == []
 
 
 async def test_an_abort_that_comes_with_the_start_is_told_after_it(client: Client, script: Script) -> None:
+    own = uuid.uuid4().hex
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         "ReplaceEtcdReplica",
         {"user_cluster": "user-cluster-1"},
-        id=uuid.uuid4().hex,
+        id=own,
         task_queue=script.queue,
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
     )
+    handle = script.requests_cancellation_of = client.get_workflow_handle(own)
     async with playing(client, script):
         await client.execute_update_with_start_workflow(
             "abort", {"by": "ann"}, start_workflow_operation=start
         )
-        handle = script.requests_cancellation_of = await start.workflow_handle()
         await asyncio.gather(handle.result(), return_exceptions=True)
+        names = [name_of(event) for event in (await handle.fetch_history()).events]
+    assert names.index(ACCEPTED) == names.index(TASK_COMPLETED) + 1
     assert kinds(script)[:2] == ["started", "aborted"]
     assert {event.user_cluster for event in script.events} == {"user-cluster-1"}
+
+
+async def test_a_cancel_that_comes_with_the_start_ends_it_with_an_outcome(
+    client: Client, script: Script
+) -> None:
+    handle = await Stage(client, script).start()
+    await handle.cancel()
+    async with playing(client, script):
+        await asyncio.gather(handle.result(), return_exceptions=True)
+        assert (await handle.query("progress"))["outcome"] == Outcome.CANCELLED
+    assert script.calls == []
+    assert kinds(script) == ["started", "stop_requested", "finished"]
 
 
 async def until_ended(handle: Handle, name: str) -> None:
@@ -183,6 +205,11 @@ def have_ended(events: Sequence[HistoryEvent], wanted: str) -> bool:
         elif name == TASK_COMPLETED:
             noted = True
     return ended and noted and not begun
+
+
+def is_noted(events: Sequence[HistoryEvent], what: str) -> bool:
+    names = [name_of(event) for event in events]
+    return what in names and TASK_COMPLETED in names[names.index(what) :]
 
 
 def name_of(event: HistoryEvent) -> str:
