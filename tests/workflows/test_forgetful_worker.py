@@ -32,6 +32,7 @@ from tests.workflows.test_telling import PEOPLE, STORE, kinds
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Handle = WorkflowHandle[Any, Any]
 GUARD = "stand_guard"
+WITHIN = 90.0
 ANSWERS = {
     "approve": ("approve", {"approver": "ann"}, EventKind.APPROVED),
     "decline": ("decline", {"approver": "ann"}, EventKind.DECLINED),
@@ -94,7 +95,7 @@ async def test_an_answer_that_comes_right_after_the_end_of_a_delivery_replays(
     script.requests_cancellation_of = handle
     await handle.execute_update(update, word)
     if answer in LAST_WORDS:
-        await asyncio.wait_for(asyncio.gather(handle.result(), return_exceptions=True), 15)
+        await asyncio.wait_for(asyncio.gather(handle.result(), return_exceptions=True), WITHIN)
     else:
         await until_ended(handle, STORE)
     await replay((await handle.fetch_history()).to_json())
@@ -186,7 +187,7 @@ async def until_ended(handle: Handle, name: str) -> None:
 
 
 async def until(handle: Handle, holds: Callable[[Sequence[HistoryEvent]], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(WITHIN):
         while not holds((await handle.fetch_history()).events):  # noqa: ASYNC110 - the server is asked
             await asyncio.sleep(0.02)
 
