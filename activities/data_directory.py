@@ -12,7 +12,7 @@ from activities.standing_edit import edit_stands
 from activities.step import Toolbox, step
 from activities.survivors import Survivors
 from replace_etcd.cluster import POD
-from replace_etcd.errors import CommandFailed, Moved, UtilityPodGone
+from replace_etcd.errors import CommandFailed, Moved, UtilityPodGone, VolumeTaken
 from replace_etcd.etcd import same_member
 from replace_etcd.models.orders import Done, UtilityPodOrder
 from replace_etcd.pod_template import uses_claim
@@ -70,8 +70,9 @@ class DataDirectoryActivities:
         """Empty the directory, dot files included, and see that it is empty; an empty one is done.
 
         `Moved` where a member with this name or peer URL is still listed (one member id per life of a
-        directory: a wiped voter that keeps its id lost acknowledged writes), or another pod is on the volume.
-        `UtilityPodGone` where there is nothing to empty it through.
+        directory: a wiped voter that keeps its id lost acknowledged writes), or another pod is still on the volume.
+        `UtilityPodGone` where there is nothing to empty it through, `VolumeTaken` where a pod came to the volume that
+        nobody deletes: somebody uncordoned the node.
         """
         pins = order.pins
         async with (
@@ -108,7 +109,8 @@ class DataDirectoryActivities:
             metadata = pod["metadata"]
             on_node = pod["spec"].get("nodeName")
             if uses_claim(pod, pins.claim) and on_node and metadata["uid"] != order.utility_uid:
-                raise Moved(f"pod {metadata['name']} uses {pins.claim} on {on_node}; nothing is wiped")
+                goes = Moved if metadata.get("deletionTimestamp") else VolumeTaken
+                raise goes(f"pod {metadata['name']} uses {pins.claim} on {on_node}; nothing is wiped")
         if all(pod["metadata"]["uid"] != order.utility_uid for pod in pods):
             raise UtilityPodGone(f"pod {self._utility_pod(order)}, uid {order.utility_uid}, is gone")
 

@@ -97,6 +97,10 @@ class UtilityPodGone(ReplacementError):
     """Somebody deleted the utility Pod, through which the volume is emptied: another one has to be made."""
 
 
+class VolumeTaken(ReplacementError):
+    """A pod came to the volume that is to be emptied, and will not go by itself: room has to be made once more."""
+
+
 class DrainBlocked(ReplacementError):
     """The drain met pods that it may not evict."""
 

@@ -17,8 +17,8 @@ HEARTBEAT = timedelta(seconds=10)
 FIRST_PAUSE = timedelta(milliseconds=500)
 LONGEST_PAUSE = timedelta(seconds=15)
 # Another order has the record: nothing that this run could do would be right. Without progress, people decide.
-# Without the utility Pod the step before has to be done once more.
-LATE = ["LockLost", "RemovalForgotten", "NoProgress", "UtilityPodGone"]
+# Without the utility Pod, or with another pod on the volume, room has to be made once more.
+LATE = ["LockLost", "RemovalForgotten", "NoProgress", "UtilityPodGone", "VolumeTaken"]
 WHILE_IT_GOES_ON = timedelta(days=30)  # the activity itself gives up when there is no progress
 
 

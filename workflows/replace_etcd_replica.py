@@ -100,11 +100,7 @@ class ReplaceEtcdReplica(Endings):
             except (Stopped, StepFailed) as error:
                 if isinstance(error, StepFailed) and error.forgets_the_removal:
                     self._saga.past_the_point_of_no_return = True
-                elif (
-                    isinstance(error, StepFailed)
-                    and error.lacks_the_utility_pod
-                    and self._may_make_room_again()
-                ):
+                elif isinstance(error, StepFailed) and error.lacks_room and self._may_make_room_again():
                     pass  # the look finds out what is left to do
                 elif not self._saga.past_the_point_of_no_return:
                     await self._roll_back(error)
@@ -113,7 +109,7 @@ class ReplaceEtcdReplica(Endings):
             pins = await self._look_until_nothing_refuses(request)
 
     def _may_make_room_again(self) -> bool:
-        """A few times: somebody who deletes each utility Pod is to be asked."""
+        """A few times: somebody who deletes each utility Pod, or uncordons the node each time, is to be asked."""
         self._rooms_made += 1
         return self._rooms_made <= ROOMS
 

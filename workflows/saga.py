@@ -105,9 +105,9 @@ class StepFailed(Exception):
         return self.kind == "RemovalForgotten"
 
     @property
-    def lacks_the_utility_pod(self) -> bool:
-        """Whether room was made for what somebody has taken away since."""
-        return self.kind == "UtilityPodGone"
+    def lacks_room(self) -> bool:
+        """Whether somebody has taken away since, or taken, what room was made for."""
+        return self.kind in ("UtilityPodGone", "VolumeTaken")
 
     @property
     def is_late(self) -> bool:

@@ -32,6 +32,7 @@ from tests.attacks.conftest import (
     newer_etcd,
     until,
 )
+from tests.attacks.meddling import patch_node
 from tests.e2e.conftest import NAMESPACE, WITHIN, as_before, nothing_lost, replaced
 from tests.robustness.proxy import Held, Passage, Rule, answers, on
 
@@ -103,6 +104,49 @@ class Stall:
         self.commands += 1
         if self.commands == 1:
             await self._lab.signal_member(FOLLOWER, "stop")
+        return await passage.through()
+
+
+async def test_a_pod_that_comes_to_the_volume_with_the_removal_is_evicted_once_more(tmp_path: Path) -> None:
+    """Somebody uncordons the node when every look is over: the removed member's pod starts beside the utility Pod."""
+    async with attack(tmp_path) as scene:
+        uncordon = Uncordon(scene)
+        scene.on_the_wire(Rule(on(path=REMOVAL), uncordon))
+        await scene.destroy()
+        handle = await scene.start(drain="replica")
+        result = await scene.result(handle)
+        assert uncordon.met == "node-2"
+        made = [
+            step.name for step in result.steps if step.name in ("create_utility_pod", "clean_data_directory")
+        ]
+        assert made == [
+            "create_utility_pod",
+            "clean_data_directory",
+            "create_utility_pod",
+            "clean_data_directory",
+        ]
+        assert "note_hold" not in [step.name for step in result.steps], "nobody had to be asked"
+        report = await scene.judgement()
+    replaced(result, report)
+
+
+class Uncordon:
+    """Uncordons the node right before a removal is sent, and lets the pod start there."""
+
+    def __init__(self, scene: Attack) -> None:
+        self._scene = scene
+        self.met = ""
+
+    async def __call__(self, passage: Passage) -> web.StreamResponse:
+        cluster = self._scene.cluster
+        await patch_node(
+            self._scene, lambda _: [{"op": "add", "path": "/spec/unschedulable", "value": False}], "node-2"
+        )
+        async with asyncio.timeout(WITHIN):
+            while not self.met:
+                pod = await cluster.get(POD, FAILED, NAMESPACE)
+                self.met = (pod or {}).get("spec", {}).get("nodeName", "")
+                await asyncio.sleep(POLL)
         return await passage.through()
 
 

@@ -183,9 +183,10 @@ async def test_a_run_that_was_reset_to_before_the_removal_looks_again(stage: Sta
     assert not {FLAG, POD, "remove_member", "clean_data_directory"} & set(stage.script.calls)
 
 
-async def test_a_utility_pod_that_somebody_deletes_is_made_once_more(stage: Stage) -> None:
-    """After a reset, or an eviction of it: nobody has to be asked."""
-    stage.script.fail("clean_data_directory", "UtilityPodGone")
+@pytest.mark.parametrize("why", ["UtilityPodGone", "VolumeTaken"])
+async def test_room_that_somebody_takes_is_made_once_more(stage: Stage, why: str) -> None:
+    """After a reset, an eviction of the utility Pod, an uncordon: nobody has to be asked."""
+    stage.script.fail("clean_data_directory", why)
     begun = stage.script.block("clean_data_directory")
     handle = await stage.start()
     await asyncio.wait_for(begun.wait(), 30)
