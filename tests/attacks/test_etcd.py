@@ -32,7 +32,7 @@ from tests.attacks.conftest import (
     newer_etcd,
     until,
 )
-from tests.attacks.meddling import patch_node
+from tests.attacks.meddling import NODE_OF_FAILED, patch_node
 from tests.e2e.conftest import NAMESPACE, WITHIN, as_before, nothing_lost, replaced
 from tests.robustness.proxy import Held, Passage, Rule, answers, on
 
@@ -115,7 +115,7 @@ async def test_a_pod_that_comes_to_the_volume_with_the_removal_is_evicted_once_m
         await scene.destroy()
         handle = await scene.start(drain="replica")
         result = await scene.result(handle)
-        assert uncordon.met == "node-2"
+        assert uncordon.met == NODE_OF_FAILED
         made = [
             step.name for step in result.steps if step.name in ("create_utility_pod", "clean_data_directory")
         ]
@@ -138,16 +138,16 @@ class Uncordon:
         self.met = ""
 
     async def __call__(self, passage: Passage) -> web.StreamResponse:
-        cluster = self._scene.cluster
         await patch_node(
-            self._scene, lambda _: [{"op": "add", "path": "/spec/unschedulable", "value": False}], "node-2"
+            self._scene, lambda _: [{"op": "add", "path": "/spec/unschedulable", "value": False}]
         )
-        async with asyncio.timeout(WITHIN):
-            while not self.met:
-                pod = await cluster.get(POD, FAILED, NAMESPACE)
-                self.met = (pod or {}).get("spec", {}).get("nodeName", "")
-                await asyncio.sleep(POLL)
+        await until(self._is_there)
         return await passage.through()
+
+    async def _is_there(self) -> bool:
+        pod = await self._scene.cluster.get(POD, FAILED, NAMESPACE)
+        self.met = pod["spec"].get("nodeName", "") if pod else ""
+        return bool(self.met)
 
 
 async def test_a_member_that_recovers_before_its_eviction_is_let_live(tmp_path: Path) -> None:

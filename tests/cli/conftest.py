@@ -10,21 +10,19 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner
 
-from lab.temporal_server import TemporalServer, running_temporal
+from lab.temporal_server import TemporalServer
 from replace_etcd.temporal import register_search_attributes
+from tests.servers import temporal_for_all
+from tests.workflows.conftest import playing
 from tests.workflows.script import Script
-from workflows.doctor import DiagnoseWorker
-from workflows.replace_etcd_replica import ReplaceEtcdReplica
-from workflows.restore_interrupted import RestoreInterruptedReplacement
 
 WITHIN = 60.0
 
@@ -77,11 +75,8 @@ class Terminal:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
     """A Temporal dev server for all of them."""
-    directory = tmp_path_factory.mktemp("temporal")
-    with asyncio.Runner() as runner:
-        context = running_temporal(directory)
-        yield runner.run(context.__aenter__())
-        runner.run(context.__aexit__(None, None, None))
+    with temporal_for_all(tmp_path_factory.mktemp("temporal")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -113,12 +108,5 @@ def script() -> Script:
 @asynccontextmanager
 async def working(client: Client, script: Script) -> AsyncIterator[None]:
     """A worker while the block runs."""
-    async with Worker(
-        client,
-        task_queue=script.queue,
-        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DiagnoseWorker],
-        activities=[script.play],
-        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
-        workflow_runner=UnsandboxedWorkflowRunner(),  # a third faster; other tests have the sandbox
-    ):
+    async with playing(client, script, workflow_runner=UnsandboxedWorkflowRunner()):
         yield

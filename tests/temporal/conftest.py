@@ -1,6 +1,5 @@
 """A real Temporal server, and a workflow that waits until it is told to end."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
@@ -11,12 +10,13 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from lab.temporal_server import TemporalServer, running_temporal
+from lab.temporal_server import TemporalServer
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.record import Record
 from replace_etcd.models.restoring import Restored, RestoreResult, Verdict
 from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import TemporalRuns, cluster_id
+from tests.servers import temporal_for_all
 
 QUEUE = "waiting"
 ID = "replace-etcd.user-cluster-1"
@@ -117,10 +117,8 @@ class Temporal:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
     """One for all tests, with a namespace for each."""
-    with asyncio.Runner() as runner:
-        context = running_temporal(tmp_path_factory.mktemp("temporal"), namespaces=NAMESPACES)
-        yield runner.run(context.__aenter__())
-        runner.run(context.__aexit__(None, None, None))
+    with temporal_for_all(tmp_path_factory.mktemp("temporal"), NAMESPACES) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from replace_etcd.models.result import ReplacementResult
 from replace_etcd.search_attributes import ALL
 from tests.binaries import beside_python
 from tests.workflows.script import Script
+from workflows.doctor import DiagnoseWorker
 from workflows.replace_etcd_replica import ReplaceEtcdReplica
 from workflows.restore_interrupted import RestoreInterruptedReplacement
 from workflows.telling import DeliverAudit
@@ -81,7 +82,7 @@ async def playing(client: Client, script: Script, **options: Any) -> AsyncIterat
     async with Worker(
         client,
         task_queue=script.queue,
-        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DeliverAudit],
+        workflows=[ReplaceEtcdReplica, RestoreInterruptedReplacement, DeliverAudit, DiagnoseWorker],
         activities=[script.play],
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         **options,
