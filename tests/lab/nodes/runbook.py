@@ -95,13 +95,13 @@ class ByHand:
         await until(healthy)
 
     async def look_at_the_pod(self) -> None:
-        """A person looks whether it comes up before going on: until it has failed twice."""
+        """A person looks whether it comes up before going on: until it has failed."""
 
-        async def failed_twice() -> bool:
+        async def failed() -> bool:
             pod = await self.kubectl.get("pod", self.replica)
-            return any(item["restartCount"] >= 2 for item in pod["status"].get("containerStatuses", []))
+            return any(item["restartCount"] for item in pod["status"].get("containerStatuses", []))
 
-        await until(failed_twice)
+        await until(failed)
 
     async def as_the_contract_says(self) -> None:
         """The order that restarts no healthy member."""
