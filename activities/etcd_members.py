@@ -18,7 +18,7 @@ from activities.side_by_side import side_by_side
 from activities.standing_edit import edit_stands
 from activities.stateful_set import flag_in_pod
 from activities.step import Toolbox, step, tell
-from activities.survivors import Survivors, output_of
+from activities.survivors import LAST_PROBE_SECONDS, Survivors, output_of
 from replace_etcd.cluster import POD, CommandResult
 from replace_etcd.errors import (
     ClusterError,
@@ -280,7 +280,7 @@ class EtcdMemberActivities:
             must_hold_still(self._tools, self._survivors, pins, moment=Moment.REMOVAL),
             must_be_cordoned(self._tools, pins),
             must_be_unscheduled(self._tools, pins),
-            self._survivors.must_still_fail(pins, seconds=0, probe=1),
+            self._survivors.must_be_silent(pins, seconds=LAST_PROBE_SECONDS),
         )
 
     async def _send_removal(self, pins: Pins, attempt: Attempt, *, sent_before: bool) -> None:

@@ -17,7 +17,7 @@ from activities.guarded_patch import guarded_patch
 from activities.recheck import Moment, must_hold_still
 from activities.side_by_side import side_by_side
 from activities.step import Toolbox, step, tell
-from activities.survivors import Survivors
+from activities.survivors import LAST_PROBE_SECONDS, Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
 from replace_etcd.errors import ClusterError, Moved, NotYet
 from replace_etcd.models.orders import Done, DrainOrder, EvictionOrder, NodeTaken, Order, UncordonOrder
@@ -115,7 +115,7 @@ class NodeActivities:
         async with fenced(self._tools, order) as attempt:
             if seen_just_now(order.seen_to_fail_at, datetime.now(UTC), activity.info().attempt):
                 await side_by_side(  # the budget is away
-                    self._survivors.must_still_fail(pins, seconds=0, probe=1),
+                    self._survivors.must_be_silent(pins, seconds=LAST_PROBE_SECONDS),
                     must_hold_still(self._tools, self._survivors, pins, moment=Moment.EVICTION),
                 )
             else:

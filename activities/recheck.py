@@ -159,10 +159,16 @@ class _Recheck:
             *(self._survivors.status(pins, survivor.pod) for survivor in pins.survivors),
             return_exceptions=True,
         )
+        asked = list(zip(pins.survivors, answers, strict=True))
         statuses = [answer for answer in answers if isinstance(answer, MemberStatus)]
+        self._seen.moved += [
+            f"survivor {survivor.pod} is member {answer.member_id}, not {survivor.member_id}"
+            for survivor, answer in asked
+            if isinstance(answer, MemberStatus) and answer.member_id != survivor.member_id
+        ]
         silent = [
             f"survivor {survivor.pod} does not answer: {answer}"
-            for survivor, answer in zip(pins.survivors, answers, strict=True)
+            for survivor, answer in asked
             if not isinstance(answer, MemberStatus)
         ]
         moved, not_yet = statuses_that_moved(statuses, pins)
@@ -201,11 +207,7 @@ def members_that_moved(members: list[Member], pins: Pins) -> list[str]:
 def statuses_that_moved(statuses: list[MemberStatus], pins: Pins) -> tuple[list[str], list[str]]:
     """What the survivors say of themselves against the plan: what will not pass, and what may."""
     planned = {survivor.member_id for survivor in pins.survivors}
-    moved = [
-        f"member {status.member_id} answers for a survivor"
-        for status in statuses
-        if status.member_id not in planned
-    ]
+    moved = []
     if len({status.cluster_id for status in statuses}) > 1:
         moved.append(f"the survivors are of clusters {sorted({status.cluster_id for status in statuses})}")
     not_yet = []

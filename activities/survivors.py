@@ -17,6 +17,7 @@ from replace_etcd.models.plan import Member, Pins, Survivor
 
 PROBE_PAUSE_SECONDS = 0.5
 PROBE_SECONDS = 2
+LAST_PROBE_SECONDS = 1
 FEWEST_PROBES = 3
 EXEC_MARGIN_SECONDS = 10.0
 
@@ -94,7 +95,7 @@ class Survivors:
                 return True
         return False
 
-    async def must_still_fail(self, pins: Pins, *, seconds: float, probe: int = PROBE_SECONDS) -> None:
+    async def must_still_fail(self, pins: Pins, *, seconds: float) -> None:
         """Probe the pinned member again and again; `Recovered` where it answers, `Moved` where a survivor fails.
 
         The last probe ends with the time, and no sooner: a member that is about to recover must be seen to.
@@ -103,18 +104,21 @@ class Survivors:
         probes = 0
         while True:
             begun = time.monotonic()
-            answered, _ = await side_by_side(
-                side_by_side(*(self.answers(pins, survivor, seconds=probe) for survivor in pins.survivors)),
-                self.must_be_healthy(pins),
-            )
-            if any(answered):
-                raise Recovered(f"member {pins.member_name} ({pins.member_id}) answers again")
+            await side_by_side(self.must_be_silent(pins, seconds=PROBE_SECONDS), self.must_be_healthy(pins))
             probes += 1
             tell(f"member {pins.member_name} does not answer: probe {probes}")
             took, left = time.monotonic() - begun, until - time.monotonic()
             if left <= 0:
                 return
             await asyncio.sleep(pause_before_next_probe(probes, took, left))
+
+    async def must_be_silent(self, pins: Pins, *, seconds: int) -> None:
+        """Probe the pinned member once from every survivor; `Recovered` where it answers one."""
+        answered = await side_by_side(
+            *(self.answers(pins, survivor, seconds=seconds) for survivor in pins.survivors)
+        )
+        if any(answered):
+            raise Recovered(f"member {pins.member_name} ({pins.member_id}) answers again")
 
     async def must_be_healthy(self, pins: Pins) -> None:
         """`Moved` where a survivor is not the member of the plan; `NotYet` where it has no leader or no answer."""

@@ -154,7 +154,7 @@ MOVES = [
     (stranger, "pod debug uses data-kube-etcd-1"),
     (member_added, r"the members beside b are \['a'\]"),
     (learner, "member c is a learner"),
-    (other_member, "member b answers for a survivor"),
+    (other_member, "is member b, not"),
     (other_cluster, "of clusters"),
     (other_hash, "hashkv differs"),
     (alarm, "NOSPACE of c"),
