@@ -17,6 +17,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from lab.client import LabClient
 from lab.models import Fault, LabReport
@@ -82,8 +83,13 @@ class Scene:
                 await asyncio.sleep(0.05)
 
     async def progress(self, handle: WorkflowHandle[Any, ReplacementResult]) -> Progress:
-        """The query `progress`."""
-        return Progress.model_validate(await handle.query("progress"))
+        """The query `progress`; asked again where a busy worker did not answer in time."""
+        while True:
+            try:
+                return Progress.model_validate(await handle.query("progress"))
+            except RPCError as error:
+                if error.status not in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED):
+                    raise
 
     async def judgement(self) -> LabReport:
         """Stop the writer and judge."""

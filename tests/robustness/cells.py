@@ -68,6 +68,8 @@ TOGETHER = (
 )
 """What one replacement can be led through."""
 POINT_OF_NO_RETURN = "remove_member"
+TAKEN_FOR_ANOTHER = ("preflight", "claim_replacement_record")
+"""Where a conflict that stays means that somebody else was first."""
 ROADS = (Way.FORWARD, Way.DEAD)
 """Where a fault may end a replacement."""
 
@@ -125,7 +127,8 @@ class Cell:
     @property
     def may_end(self) -> bool:
         """Whether the replacement may be over with it."""
-        return self.row.has_way_back and self.fault in (Fault.CANCELLED, Fault.HTTP_403)
+        refused = self.fault is Fault.HTTP_409 and self.row.activity in TAKEN_FOR_ANOTHER
+        return self.row.has_way_back and (refused or self.fault in (Fault.CANCELLED, Fault.HTTP_403))
 
     @property
     def kind(self) -> str:

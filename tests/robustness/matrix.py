@@ -80,22 +80,30 @@ class Matrix:
         ]
 
     async def play(self, wanted: Sequence[Cell], report: Report = lambda *_: None) -> Result:
-        """Play every cell: the stories in which a worker is killed together, then the longest first."""
-        stories = sorted(pack(wanted), key=lambda story: (not story.kills, -len(story.cells)))
-        await asyncio.gather(*(self._go_through(story, report) for story in stories))
+        """Play every cell: the stories in which a worker is killed together, then the longest first.
+
+        What a story did not come by is packed anew with what others did not, and played alone the third time.
+        """
+        missed = await self._side_by_side(pack(wanted), report)
+        missed = await self._side_by_side(pack(missed), report)
+        await self._side_by_side([story for cell in missed for story in pack([cell])], report)
         self.result.kills = self._killer.kills
         return self.result
 
-    async def _go_through(self, story: Story, report: Report) -> None:
-        """Play a story, then what it did not come by; each cell alone where it was wrong."""
+    async def _side_by_side(self, stories: Sequence[Story], report: Report) -> list[Cell]:
+        """Play these; returns the cells that nothing is wrong with, and that were not come by."""
+        ordered = sorted(stories, key=lambda story: (not story.kills, -len(story.cells)))
+        missed = await asyncio.gather(*(self._go_through(story, report) for story in ordered))
+        return [cell for cells in missed for cell in cells]
+
+    async def _go_through(self, story: Story, report: Report) -> list[Cell]:
+        """Play a story, and each cell alone where it was wrong; returns what it did not come by."""
         verdict = await self.play_story(story)
         if len(story.cells) == 1 and not verdict.wrong and not verdict.reached:
             # Under `Parallel` the controller itself does some of what a step does under `OrderedReady`.
             verdict = await self.play_story(story, POLICIES[0])
         left = self._take(verdict, report)
-        apart = bool(verdict.wrong) or not verdict.reached
-        stories = _halves(left) if apart and len(left) > 1 else pack(left)
-        await asyncio.gather(*(self._go_through(following, report) for following in stories))
+        return await self._side_by_side(_halves(left), report) if verdict.wrong and len(left) > 1 else left
 
     def _take(self, verdict: Verdict, report: Report) -> list[Cell]:
         """Note what is settled; returns the cells that are to be played (again)."""
