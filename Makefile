@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
-JOBS ?= 5
+JOBS ?= 6
 
 .PHONY: setup demo test pytest test-full test-real explore test-faults test-faults-quick screenshots lint lock clean
 .PHONY: bench bench-replacement bench-fleet bench-history bench-startup bench-report

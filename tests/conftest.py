@@ -47,6 +47,10 @@ ONE_OF_EACH_SORT = (
 MINUTES = (
     *("e2e/test_judged", "robustness/test_left_alarm"),
     "test_from_the_start_form_to_the_end",
+    *(
+        "test_a_good_snapshot_is_kept_whole_and_can_be_restored",
+        "test_a_shape_that_is_not_carried_out_is_refused",
+    ),
     "test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to_it_and_so_does_the_next",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
     "test_a_new_member_that_cannot_rejoin_leaves_existing_and_the_reason",
