@@ -130,6 +130,10 @@ def other_member(etcd: ScriptedEtcd) -> None:
     etcd.members[2].number = 1
 
 
+def each_other(etcd: ScriptedEtcd) -> None:
+    etcd.members[0].number, etcd.members[2].number = 2, 0
+
+
 def other_cluster(etcd: ScriptedEtcd) -> None:
     etcd.members[2].cluster = 8
 
@@ -154,7 +158,8 @@ MOVES = [
     (stranger, "pod debug uses data-kube-etcd-1"),
     (member_added, r"the members beside b are \['a'\]"),
     (learner, "member c is a learner"),
-    (other_member, "is member b, not"),
+    (other_member, "survivor kube-etcd-2 is member b, not c"),
+    (each_other, "survivor kube-etcd-0 is member c, not a"),
     (other_cluster, "of clusters"),
     (other_hash, "hashkv differs"),
     (alarm, "NOSPACE of c"),
