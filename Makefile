@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
-JOBS ?= 6
+JOBS ?= 5
 
-.PHONY: setup demo test pytest test-full test-real explore test-faults test-faults-quick screenshots lint lock clean
+.PHONY: setup demo test test-full test-real explore test-faults test-faults-quick screenshots lint lock clean
 .PHONY: bench bench-replacement bench-fleet bench-history bench-startup bench-report
 
 setup: $(VENV)/.ready
@@ -25,11 +25,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml worker.py
 demo: setup
 	@$(BIN)/replace-etcd demo $(ARGS)
 
-# The linters use one core for less than a minute, beside the tests.
-test: setup
-	@$(MAKE) --no-print-directory --jobs=2 lint pytest
-
-pytest: setup
+test: setup lint
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) $(ARGS)
 
 # Everything, with a real control plane and releases of etcd where KUBEBUILDER_ASSETS and ETCD_ASSETS name them.
