@@ -50,7 +50,7 @@ explore: setup
 test-faults: setup
 	$(BIN)/python -m tests.robustness.full $(ARGS)
 
-# The same cells against the model of etcd, many to a replacement: as in `make test`.
+# The same cells against the model of etcd, many to a replacement: as in `make test-full`.
 test-faults-quick: setup
 	$(BIN)/python -m tests.robustness.quick $(ARGS)
 

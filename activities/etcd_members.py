@@ -78,6 +78,7 @@ class EtcdMemberActivities:
                 raise RemovalDidNotStart(str(error)) from error
             raise OutcomeUnknown(str(error)) from error
         sent_before = found is not None and found.furthest is Phase.REMOVING
+        sent_just_now = found is not None and found.phase is Phase.REMOVING
         members = await self._survivors.members(pins)
         if not _listed(members, pins.member_id):
             # It is removed, whoever did it: from here on there is no way back.
@@ -86,6 +87,9 @@ class EtcdMemberActivities:
             _must_not_be_another(members, pins)
             return await self._removed(pins, members, "no survivor lists it any more")
         try:
+            if sent_before and not sent_just_now:
+                await self._must_be_lost(pins, attempt)
+                sent_before = False
             if not sent_before:
                 await self._must_be_safe(pins)
         except Moved as error:
@@ -230,6 +234,16 @@ class EtcdMemberActivities:
         except PASSING as error:
             tell(f"the survivors cannot say whether the member is removed: {error}")
             return False
+
+    async def _must_be_lost(self, pins: Pins, attempt: Attempt) -> None:
+        """What was sent by a run before this one, or before a hold, has come to nothing; `NotYet` while it may come.
+
+        The last look was hours ago, perhaps: once nothing is on its way any more, there is a way back, and it is
+        looked at everything anew.
+        """
+        if not await self._is_lost(pins):
+            raise NotYet(f"a removal of member {pins.member_id} that was sent earlier may still be applied")
+        await attempt.hold(Phase.DRAINING)
 
     async def _is_lost(self, pins: Pins) -> bool:
         """Whether the removal that was sent will never be applied; what cannot be asked now may be applied yet.

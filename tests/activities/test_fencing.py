@@ -2,11 +2,13 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities import etcd_members
 from activities.etcd_members import EtcdMemberActivities
 from activities.fencing import Attempt, fenced
 from activities.node import NodeActivities
@@ -399,7 +401,7 @@ async def test_a_record_that_is_lost_right_before_the_removal(
 ) -> None:
     """Nothing was sent by this attempt, nor by an earlier one, as the record said while it was there."""
     await bench.claim()
-    await write(bench, furthest=furthest)
+    await write(bench, furthest=furthest, phase=furthest)
     activities = EtcdMemberActivities(bench.tools)
 
     async def members(*_: object) -> list[Member]:
@@ -413,4 +415,68 @@ async def test_a_record_that_is_lost_right_before_the_removal(
     monkeypatch.setattr(activities._survivors, "members", members)
     monkeypatch.setattr(activities, "_must_be_safe", safe)
     with pytest.raises(error, match="is gone"):
+        await bench.run(activities.remove_member, bench.order(Order, Phase.SNAPSHOTTING))
+
+
+@pytest.mark.parametrize("phase", [Phase.PROTECTING, Phase.HELD])
+@pytest.mark.parametrize(("is_lost", "error"), [(True, RemovalDidNotStart), (False, NotYet)])
+async def test_a_removal_sent_before_a_hold_or_by_an_earlier_run_is_no_reason_to_send_another_unseen(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, phase: Phase, is_lost: bool, error: type[Exception]
+) -> None:
+    """The last look was before that one: nothing is sent while it may be applied, nor where the world has moved."""
+    await bench.claim()
+    await write(bench, furthest=Phase.REMOVING, phase=phase)
+    activities = EtcdMemberActivities(bench.tools)
+
+    async def members(*_: object) -> list[Member]:
+        return [Member(id=bench.pins.member_id, name=bench.pins.member_name, peer_urls=[])]
+
+    async def lost(*_: object) -> bool:
+        return is_lost
+
+    async def moved(*_: object) -> None:
+        raise Moved("somebody reverted the edit")
+
+    async def sent(*_: object, **__: object) -> None:
+        raise AssertionError("a removal was sent")
+
+    monkeypatch.setattr(activities._survivors, "members", members)
+    monkeypatch.setattr(activities, "_is_lost", lost)
+    monkeypatch.setattr(activities, "_must_be_safe", moved)
+    monkeypatch.setattr(activities, "_send_removal", sent)
+    with pytest.raises(error):
+        await bench.run(activities.remove_member, bench.order(Order, Phase.SNAPSHOTTING))
+    _, record = await read(bench)
+    assert record.furthest is (Phase.DRAINING if is_lost else Phase.REMOVING)
+
+
+LAST_LOOKS = ("must_hold_still", "must_be_cordoned", "must_be_unscheduled", "must_be_silent")
+
+
+@pytest.mark.parametrize("refusing", LAST_LOOKS)
+async def test_each_part_of_the_last_look_keeps_the_removal_from_being_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, refusing: str
+) -> None:
+    await bench.claim()
+    activities = EtcdMemberActivities(bench.tools)
+
+    def look(name: str) -> Callable[..., Awaitable[None]]:
+        async def looked(*_: object, **__: object) -> None:
+            if name == refusing:
+                raise Moved(f"{name} refuses")
+
+        return looked
+
+    async def members(*_: object) -> list[Member]:
+        return [Member(id=bench.pins.member_id, name=bench.pins.member_name, peer_urls=[])]
+
+    async def sent(*_: object, **__: object) -> None:
+        raise AssertionError("a removal was sent")
+
+    for name in LAST_LOOKS[:-1]:
+        monkeypatch.setattr(etcd_members, name, look(name))
+    monkeypatch.setattr(activities._survivors, LAST_LOOKS[-1], look(LAST_LOOKS[-1]))
+    monkeypatch.setattr(activities._survivors, "members", members)
+    monkeypatch.setattr(activities, "_send_removal", sent)
+    with pytest.raises(RemovalDidNotStart, match=f"{refusing} refuses"):
         await bench.run(activities.remove_member, bench.order(Order, Phase.SNAPSHOTTING))

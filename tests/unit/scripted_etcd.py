@@ -48,6 +48,7 @@ class ScriptedMember:
     version: str = "3.5.35"
     hash: int = 99
     hashes: bool = True
+    compacted: int = 1
     listed: list[int] = field(default_factory=lambda: [10, 11, 12])
 
     @property
@@ -77,7 +78,7 @@ class ScriptedMember:
             }
             return [{"Status": status | {"raftIndex": self.raft_index, "dbSize": 1 << 20}}]
         if words == "endpoint hashkv":
-            return [{"HashKV": {"header": header, "hash": self.hash, "compact_revision": 1}}]
+            return [{"HashKV": {"header": header, "hash": self.hash, "compact_revision": self.compacted}}]
         if words == "alarm list":
             return {"alarms": alarms}
         return {"members": [_listed(number, number in learners) for number in self.listed]}

@@ -205,9 +205,14 @@ def other_list(etcd: ScriptedEtcd) -> None:
     etcd.members[2].listed = [10, 12]
 
 
+def compacted(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].compacted, etcd.members[2].hash = 2, 98
+
+
 @pytest.mark.parametrize(
     ("move", "said"),
     [
+        (compacted, "could not be compared at one revision"),
         (node_away, "node node-2 is not Ready any more"),
         (election, "follow 0"),
         (disagreement, "follow a, c"),

@@ -27,9 +27,9 @@ remove_the_failed_member() { # again while a rollout restarts the pod that is as
   done
 }
 
-look_at_the_pod() { # whether it comes up: until it has failed twice
+look_at_the_pod() { # whether it comes up: until it has failed
   local restarts=0
-  while ((${restarts:-0} < 2)); do
+  while ((${restarts:-0} < 1)); do
     sleep 0.1
     restarts=$(kubectl -n "$USER_CLUSTER_NAME" get pod "kube-etcd-$MEMBER_NUMBER" \
       -o jsonpath='{.status.containerStatuses[0].restartCount}' || echo 0)

@@ -145,6 +145,7 @@ async def test_as_written_the_highest_ordinal_costs_no_healthy_member_but_never_
     assert report.judgement.survivor_restarts == 0
     assert report.traffic.longest_gap_seconds < AN_ELECTION
     assert [member.name for member in report.members] == ["kube-etcd-0", "kube-etcd-1"]
+    assert "kube-etcd-2" in report.judgement.unread_members
 
 
 @pytest.mark.parametrize("kind", ["simulated", pytest.param("real", marks=REAL)])
