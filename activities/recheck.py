@@ -65,8 +65,7 @@ async def must_hold_still(tools: Toolbox, survivors: Survivors, pins: Pins, *, m
                 recheck.pods(),
                 recheck.members(),
                 recheck.alarms(),
-                recheck.statuses(),
-                recheck.hashes(),
+                recheck.statuses_and_hashes(),
             )
         )
     )
@@ -152,8 +151,13 @@ class _Recheck:
             who = [f"{a.alarm} of {a.member_id if a.member_id != hexadecimal(0) else 'all'}" for a in theirs]
             raise Moved(f"alarms: {', '.join(who)}")
 
-    async def statuses(self) -> None:
-        """Every survivor answers as itself, follows one leader, and is close to the others."""
+    async def statuses_and_hashes(self) -> None:
+        """The hashes only where every survivor answers: of a silent one they are asked for half a minute."""
+        if await self._statuses():
+            await self._hashes()
+
+    async def _statuses(self) -> bool:
+        """Every survivor answers as itself, follows one leader, and is close to the others; whether all answer."""
         pins = self._pins
         answers = await asyncio.gather(
             *(self._survivors.status(pins, survivor.pod) for survivor in pins.survivors),
@@ -174,8 +178,9 @@ class _Recheck:
         moved, not_yet = statuses_that_moved(statuses, pins)
         self._seen.moved += moved
         self._seen.not_yet += [*silent, *not_yet]
+        return not silent
 
-    async def hashes(self) -> None:
+    async def _hashes(self) -> None:
         """The survivors hold the same keys: one that is corrupt would become the truth."""
         pins = self._pins
         pods = [survivor.pod for survivor in pins.survivors]

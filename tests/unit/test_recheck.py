@@ -229,6 +229,14 @@ async def test_what_may_pass_is_asked_again(move: Callable[[ScriptedEtcd], None]
         await recheck(etcd)
 
 
+async def test_of_a_silent_survivor_no_hash_is_asked_for() -> None:
+    etcd = still()
+    silent(etcd)
+    with pytest.raises(NotYet, match="survivor kube-etcd-2 does not answer"):
+        await recheck(etcd)
+    assert not [asked for asked in etcd.asked if "hashkv" in asked]
+
+
 async def test_every_reason_is_given_and_what_moved_counts_more() -> None:
     etcd = still()
     for move in (stop, stranger, alarm, election):
