@@ -418,6 +418,21 @@ async def test_a_record_that_is_lost_right_before_the_removal(
         await bench.run(activities.remove_member, bench.order(Order, Phase.SNAPSHOTTING))
 
 
+def before_the_removal(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> EtcdMemberActivities:
+    """The member is listed still, and no removal of it may be sent."""
+    activities = EtcdMemberActivities(bench.tools)
+
+    async def members(*_: object) -> list[Member]:
+        return [Member(id=bench.pins.member_id, name=bench.pins.member_name, peer_urls=[])]
+
+    async def sent(*_: object, **__: object) -> None:
+        raise AssertionError("a removal was sent")
+
+    monkeypatch.setattr(activities._survivors, "members", members)
+    monkeypatch.setattr(activities, "_send_removal", sent)
+    return activities
+
+
 @pytest.mark.parametrize("phase", [Phase.PROTECTING, Phase.HELD])
 @pytest.mark.parametrize(("is_lost", "error"), [(True, RemovalDidNotStart), (False, NotYet)])
 async def test_a_removal_sent_before_a_hold_or_by_an_earlier_run_is_no_reason_to_send_another_unseen(
@@ -426,10 +441,7 @@ async def test_a_removal_sent_before_a_hold_or_by_an_earlier_run_is_no_reason_to
     """The last look was before that one: nothing is sent while it may be applied, nor where the world has moved."""
     await bench.claim()
     await write(bench, furthest=Phase.REMOVING, phase=phase)
-    activities = EtcdMemberActivities(bench.tools)
-
-    async def members(*_: object) -> list[Member]:
-        return [Member(id=bench.pins.member_id, name=bench.pins.member_name, peer_urls=[])]
+    activities = before_the_removal(bench, monkeypatch)
 
     async def lost(*_: object) -> bool:
         return is_lost
@@ -437,13 +449,8 @@ async def test_a_removal_sent_before_a_hold_or_by_an_earlier_run_is_no_reason_to
     async def moved(*_: object) -> None:
         raise Moved("somebody reverted the edit")
 
-    async def sent(*_: object, **__: object) -> None:
-        raise AssertionError("a removal was sent")
-
-    monkeypatch.setattr(activities._survivors, "members", members)
     monkeypatch.setattr(activities, "_is_lost", lost)
     monkeypatch.setattr(activities, "_must_be_safe", moved)
-    monkeypatch.setattr(activities, "_send_removal", sent)
     with pytest.raises(error):
         await bench.run(activities.remove_member, bench.order(Order, Phase.SNAPSHOTTING))
     _, record = await read(bench)
@@ -458,7 +465,7 @@ async def test_each_part_of_the_last_look_keeps_the_removal_from_being_sent(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, refusing: str
 ) -> None:
     await bench.claim()
-    activities = EtcdMemberActivities(bench.tools)
+    activities = before_the_removal(bench, monkeypatch)
 
     def look(name: str) -> Callable[..., Awaitable[None]]:
         async def looked(*_: object, **__: object) -> None:
@@ -467,16 +474,8 @@ async def test_each_part_of_the_last_look_keeps_the_removal_from_being_sent(
 
         return looked
 
-    async def members(*_: object) -> list[Member]:
-        return [Member(id=bench.pins.member_id, name=bench.pins.member_name, peer_urls=[])]
-
-    async def sent(*_: object, **__: object) -> None:
-        raise AssertionError("a removal was sent")
-
     for name in LAST_LOOKS[:-1]:
         monkeypatch.setattr(etcd_members, name, look(name))
     monkeypatch.setattr(activities._survivors, LAST_LOOKS[-1], look(LAST_LOOKS[-1]))
-    monkeypatch.setattr(activities._survivors, "members", members)
-    monkeypatch.setattr(activities, "_send_removal", sent)
     with pytest.raises(RemovalDidNotStart, match=f"{refusing} refuses"):
         await bench.run(activities.remove_member, bench.order(Order, Phase.SNAPSHOTTING))
