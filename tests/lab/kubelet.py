@@ -52,6 +52,13 @@ class Kubelet:
             self.unready.discard(name)
             await self._report(name, ready=True)
 
+    async def let_go(self, name: str) -> None:
+        """End the processes of a pod of `hung` after all; it must be on its way out."""
+        async with self._one_at_a_time:
+            pod = await self._client.get("pods", name, self._namespace)
+            self.hung.discard(name)
+            await self._look_at(pod)
+
     async def _run(self) -> None:
         while True:
             async for kind, pod in self._client.watch("pods", self._namespace):

@@ -39,8 +39,7 @@ async def evict_and_count(world: World, client: KubeClient, kubelet: Kubelet, na
     kubelet.hung.add(name)
     await client.evict(name, world.namespace)
     await world.until(lambda sts: sts["status"]["currentReplicas"] == 2, "statefulsets", "etcd")
-    kubelet.hung.discard(name)
-    await client.delete("pods", name, world.namespace, {"gracePeriodSeconds": 0})
+    await kubelet.let_go(name)
 
 
 def restarted(before: dict[str, Json], after: dict[str, Json]) -> set[str]:
