@@ -7,6 +7,9 @@ ARGS ?=
 # Tests at a time: most of them wait for a process, a timer or a lease.
 JOBS ?= 5
 
+# Dozens of processes import the same modules, and so does each sandbox of a workflow: compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test test-full test-real explore test-faults test-faults-quick screenshots lint lock clean
 .PHONY: bench bench-replacement bench-fleet bench-history bench-startup bench-report
 

@@ -26,10 +26,13 @@ ON_A_REAL_CONTROL_PLANE = re.compile(r"\[(.*-)?real(-.*)?\]")
 BY_THEMSELVES = {"e2e", "attacks"}
 MATRIX = "robustness/test_quick_tier"
 LONG = (
-    *("attacks/", "explorer/test_actors", MATRIX),
+    *("attacks/", "explorer/test_actors"),
     *("e2e/test_by_hand", "e2e/test_janitor", "e2e/test_refusals", "e2e/test_snapshot", "e2e/test_rbac"),
     *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready"),
     "test_it_can_be_looked_at_until_ctrl_c",
+    # The fault matrix has these too.
+    "test_a_worker_killed_after_the_removal_is_succeeded_by_another",
+    "test_a_cancel_during_the_drain_puts_everything_back",
 )
 ONE_OF_EACH_SORT = (
     "test_one_that_was_terminated_after_the_removal_is_finished_by_the_next",
@@ -47,6 +50,10 @@ ONE_OF_EACH_SORT = (
 MINUTES = (
     *("e2e/test_judged", "robustness/test_left_alarm"),
     "test_from_the_start_form_to_the_end",
+    *(
+        "test_a_good_snapshot_is_kept_whole_and_can_be_restored",
+        "test_a_shape_that_is_not_carried_out_is_refused",
+    ),
     "test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to_it_and_so_does_the_next",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
     "test_a_new_member_that_cannot_rejoin_leaves_existing_and_the_reason",
@@ -54,9 +61,7 @@ MINUTES = (
     "test_beside_others_and_under_a_budget_that_its_controller_makes_again",
     "test_ctrl_c_leaves_nothing_behind[done   cordon_node]",
     "test_looking_changes_nothing_and_refusals_name_their_evidence",
-    # The fault matrix has these too.
-    "test_a_worker_killed_after_the_removal_is_succeeded_by_another",
-    "test_a_cancel_during_the_drain_puts_everything_back",
+    "test_the_demo_replaces_the_member_and_reports[simulated]",  # `make demo` is a command of its own
     # Of the lab and the demo, not of the product.
     "test_a_worker_that_dies_is_named_with_its_last_words",
     *("test_a_hung_member_looks_well", "test_the_leader_is_found", "test_nobody_breaks_what_is_not_there"),

@@ -25,7 +25,7 @@ from temporalio.service import RPCError
 from replace_etcd import replacements
 from replace_etcd.models import Input
 from replace_etcd.models.request import Choice, Resolution, Word
-from replace_etcd.models.restoring import WORKFLOW_TYPE
+from replace_etcd.models.restoring import WORKFLOW_TYPE, RestoreResult
 from replace_etcd.models.result import Outcome, ReplacementResult
 from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way
 from tests.robustness.judge import EVERYTHING_BACK, Look, judge
@@ -325,15 +325,19 @@ class Play:
         return True
 
     async def _janitor(self) -> None:
-        """Start it, and again where it was ended, as its Schedule does."""
+        """Start it, and again where it was ended or could not judge, as its Schedule does."""
+        said = "nothing"
         for _ in range(JANITORS):
             self._restoring = await start(
                 self._stage, WORKFLOW_TYPE, "restore-etcd", self._namespace, self._queue
             )
             with suppress(WorkflowFailureError):
-                await self._restoring.result()
+                result: RestoreResult = await self._restoring.result()
+                said = ", ".join(f"{found.verdict}: {found.reason}" for found in result.records)
+            if (await self._patient.look()).recorded != "":
                 return
-        self.verdict.wrong.append(f"{JANITORS} janitors failed one after the other")
+            await asyncio.sleep(POLL)
+        self.verdict.wrong.append(f"{JANITORS} janitors one after the other; the last said {said}")
 
     def _run_of(self, cell: Cell) -> WorkflowHandle[Any, Any]:
         """The run whose activity it is: the replacement's, or the janitor's."""

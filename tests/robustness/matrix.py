@@ -1,4 +1,4 @@
-"""The whole table: record the ways, pack the cells into stories, play them side by side, and say which is wrong."""
+"""The whole table: record the ways, play the cells side by side in stories, and say which is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.temporal_server import TemporalServer
-from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Row, Story, Way, pack, rows
+from tests.robustness.backlog import Backlog
+from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Row, Story, Way, rows
 from tests.robustness.director import Play, Verdict
 from tests.robustness.killer import Killer
 from tests.robustness.nodes import Cluster, Disks
@@ -55,7 +56,7 @@ class Matrix:
         self.result = Result()
         self._stage = stage
         self._killer = killer
-        self._at_once = asyncio.Semaphore(at_once)
+        self._hands = at_once
         self._numbers = itertools.count()
 
     async def rows(self, ways: Sequence[Way] = tuple(Way)) -> list[Row]:
@@ -80,30 +81,20 @@ class Matrix:
         ]
 
     async def play(self, wanted: Sequence[Cell], report: Report = lambda *_: None) -> Result:
-        """Play every cell: the stories in which a worker is killed together, then the longest first.
-
-        What a story did not come by is packed anew with what others did not, and played alone the third time.
-        """
-        missed = await self._side_by_side(pack(wanted), report)
-        missed = await self._side_by_side(pack(missed), report)
-        await self._side_by_side([story for cell in missed for story in pack([cell])], report)
+        """Play every cell, as many stories side by side as there are hands."""
+        backlog = Backlog(wanted)
+        await asyncio.gather(*(self._play_from(backlog, report) for _ in range(self._hands)))
         self.result.kills = self._killer.kills
         return self.result
 
-    async def _side_by_side(self, stories: Sequence[Story], report: Report) -> list[Cell]:
-        """Play these; returns the cells that nothing is wrong with, and that were not come by."""
-        ordered = sorted(stories, key=lambda story: (not story.kills, -len(story.cells)))
-        missed = await asyncio.gather(*(self._go_through(story, report) for story in ordered))
-        return [cell for cells in missed for cell in cells]
-
-    async def _go_through(self, story: Story, report: Report) -> list[Cell]:
-        """Play a story, and each cell alone where it was wrong; returns what it did not come by."""
-        verdict = await self.play_story(story)
-        if len(story.cells) == 1 and not verdict.wrong and not verdict.reached:
-            # Under `Parallel` the controller itself does some of what a step does under `OrderedReady`.
-            verdict = await self.play_story(story, POLICIES[0])
-        left = self._take(verdict, report)
-        return await self._side_by_side(_halves(left), report) if verdict.wrong and len(left) > 1 else left
+    async def _play_from(self, backlog: Backlog, report: Report) -> None:
+        while (story := await backlog.next()) is not None:
+            verdict = await self.play_story(story)
+            if len(story.cells) == 1 and not verdict.wrong and not verdict.reached:
+                # Under `Parallel` the controller itself does some of what a step does under `OrderedReady`.
+                verdict = await self.play_story(story, POLICIES[0])
+            left = self._take(verdict, report)
+            await (backlog.done(apart=left) if verdict.wrong else backlog.done(missed=left))
 
     def _take(self, verdict: Verdict, report: Report) -> list[Cell]:
         """Note what is settled; returns the cells that are to be played (again)."""
@@ -130,25 +121,16 @@ class Matrix:
 
     async def play_story(self, story: Story, policy: str | None = None) -> Verdict:
         """Play one story to its verdict, under the one pod management policy or the other in turn."""
-        async with self._at_once:
-            number = next(self._numbers)
-            self.result.stories += 1
-            killer = self._killer if story.kills else None
-            queue = KILLED if story.kills else STEADY
-            play = Play(self._stage, story, queue, killer)
-            try:
-                return await play.run(policy or POLICIES[number % len(POLICIES)])
-            except (
-                Exception
-            ) as error:  # one that broke must not end the others; it is told with the wrong ones
-                play.verdict.wrong = [repr(error)]
-                return play.verdict
-
-
-def _halves(cells: Sequence[Cell]) -> list[Story]:
-    """Two stories instead of one, and so on down to the cell that is wrong."""
-    middle = len(cells) // 2
-    return [story for half in (cells[:middle], cells[middle:]) for story in pack(half)]
+        number = next(self._numbers)
+        self.result.stories += 1
+        killer = self._killer if story.kills else None
+        queue = KILLED if story.kills else STEADY
+        play = Play(self._stage, story, queue, killer)
+        try:
+            return await play.run(policy or POLICIES[number % len(POLICIES)])
+        except Exception as error:  # one that broke must not end the others; it is told with the wrong ones
+            play.verdict.wrong = [repr(error)]
+            return play.verdict
 
 
 @asynccontextmanager

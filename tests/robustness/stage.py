@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 
 from lab.judge import Sighting
+from replace_etcd.models.restoring import RestoreResult
 from replace_etcd.models.result import ReplacementResult
 from tests.robustness.judge import Look
 from tests.robustness.proxy import Proxy
@@ -70,7 +71,7 @@ class Stage(Protocol):
 
 async def start(
     stage: Stage, workflow: str, prefix: str, namespace: str, queue: str, **fields: Any
-) -> Handle:
+) -> WorkflowHandle[Any, Any]:
     """Start a workflow for a user cluster, under the id that keeps a second one out; one that runs is taken."""
     return await stage.temporal.start_workflow(
         workflow,
@@ -78,5 +79,5 @@ async def start(
         id=f"{prefix}.{namespace}",
         task_queue=queue,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        result_type=ReplacementResult if workflow == "ReplaceEtcdReplica" else None,
+        result_type=ReplacementResult if workflow == "ReplaceEtcdReplica" else RestoreResult,
     )

@@ -80,7 +80,7 @@ async def forgetful(client: Client, script: Script) -> AsyncIterator[Stage]:
         yield stage
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("fails", [False, pytest.param(True, marks=pytest.mark.needs("minutes"))])
 @pytest.mark.parametrize("answer", ANSWERS)
 async def test_an_answer_that_comes_right_after_the_end_of_a_delivery_replays(
     forgetful: Stage, answer: str, fails: bool
