@@ -31,6 +31,8 @@ LONG = (
     *("e2e/test_api_server", "e2e/test_audit", "test_as_written_under_ordered_ready"),
     "test_it_can_be_looked_at_until_ctrl_c",
     # The fault matrix has these too.
+    "robustness/test_left_alarm",
+    "test_a_new_member_that_cannot_rejoin_leaves_existing_and_the_reason",
     "test_a_worker_killed_after_the_removal_is_succeeded_by_another",
     "test_a_cancel_during_the_drain_puts_everything_back",
 )
@@ -48,7 +50,7 @@ ONE_OF_EACH_SORT = (
     "test_a_changed_byte_is_found_by_the_checksum_and_final_at_last",
 )
 MINUTES = (
-    *("e2e/test_judged", "robustness/test_left_alarm"),
+    "e2e/test_judged",
     "test_from_the_start_form_to_the_end",
     *(
         "test_a_good_snapshot_is_kept_whole_and_can_be_restored",
@@ -56,7 +58,6 @@ MINUTES = (
     ),
     "test_one_that_was_terminated_in_the_middle_shows_with_what_happened_to_it_and_so_does_the_next",
     "test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule",
-    "test_a_new_member_that_cannot_rejoin_leaves_existing_and_the_reason",
     "test_a_drain_that_is_blocked_is_rolled_back",
     "test_beside_others_and_under_a_budget_that_its_controller_makes_again",
     "test_ctrl_c_leaves_nothing_behind[done   cordon_node]",
