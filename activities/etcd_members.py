@@ -219,7 +219,8 @@ class EtcdMemberActivities:
                 member = _must_be_listed(members, new_id)
                 progress.see("started" if member.started else "listed")
                 status = await self._survivors.status(pins, pins.replica)
-                progress.see(status.raft_applied_index)
+                if not _serves(status, new_id):  # every write moves it, once it serves
+                    progress.see(status.raft_applied_index)
                 pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
                 ready = pod is not None and is_ready(pod) and flag_in_pod(pod, pins) == pins.flag.existing
                 return member.started and not member.learner and _serves(status, new_id) and ready

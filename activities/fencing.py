@@ -150,6 +150,7 @@ class Attempt:
             "attempt_number": activity.info().attempt,
             "generation": fence.generation,
             "run_id": fence.run_id,
+            "outcome": None,  # what goes on has none, whatever a run that was reset had come to
             "phase": record.phase if kept else fence.phase,
             "furthest": further(record.furthest, fence.phase),
             **_what_is_pinned(self._order.pins),

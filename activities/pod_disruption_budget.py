@@ -76,12 +76,13 @@ class PodDisruptionBudgetActivities:
     async def restore_pod_disruption_budget(self, order: PdbOrder) -> Left:
         """Bring the budget back with the spec of the backup; what is neither ours nor the backup's is left.
 
-        Where there was none, that is said: a person may have deleted it by step 2 of the runbook.
+        Without a backup in the order the record's counts. Where there was none, that is said: a person may have
+        deleted it by step 2 of the runbook.
         """
-        wanted = order.backup.manifest
         async with fenced(self._tools, order) as attempt:
             if attempt.namespace_is_gone:
                 return Left(note="moot: the namespace is gone")
+            wanted = order.backup.manifest or await self._recorded(order, attempt)
             if wanted is None:
                 deleted = await self._delete(attempt, order, _is_temporary)
                 note = "there was none before: the temporary one is deleted" if deleted else "there was none"
@@ -159,6 +160,11 @@ class PodDisruptionBudgetActivities:
         annotations = {**(base["metadata"].get("annotations") or {}), **_marks(order)}
         metadata = base["metadata"] | {"annotations": annotations}
         return base | {"metadata": metadata, "spec": _strict_spec(selector)}
+
+    async def _recorded(self, order: Order, attempt: Attempt) -> Object | None:
+        """What an earlier run has written down: one that was reset to before its backup has none to give."""
+        _, record = await attempt.read()
+        return backup_of(await self._read(order), record.backup).manifest
 
     async def _read(self, order: Order) -> Object | None:
         return await self._tools.cluster.get(PDB, order.pins.pdb, order.pins.user_cluster)

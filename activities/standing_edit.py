@@ -8,15 +8,16 @@ StatefulSet controller restart survivors, each time at the price of the quorum; 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 from activities.fencing import Attempt, fenced
 from activities.guarded_patch import guarded_patch
-from activities.stateful_set import ON_DELETE, flag_of
+from activities.stateful_set import ON_DELETE, flag_of, read_stateful_set
 from activities.step import Toolbox, step, tell
 from replace_etcd.cluster import STATEFUL_SET, Object, Patch
-from replace_etcd.errors import ClusterError, LockLost, Moved, NotYet, Unreachable
+from replace_etcd.errors import ClusterError, LockLost, Moved, NotYet, RecordGone, Unreachable
 from replace_etcd.models.orders import Done, HoldOrder, Order
-from replace_etcd.models.phase import PAST_THE_REMOVAL
+from replace_etcd.models.phase import PAST_THE_REMOVAL, REJOINED
 from replace_etcd.models.plan import Pins
 
 WATCH_SECONDS = 300.0
@@ -38,31 +39,55 @@ class GuardActivities:
 
     @step
     async def stand_guard(self, order: Order) -> Done:
-        """Keep the edit standing until this is cancelled; nothing is guarded where the member is not removed."""
+        """Keep the edit standing until this is cancelled; nothing is guarded where the member is not removed.
+
+        Once the new member is a voter the flag comes back, and then the strategy: what is back already stays so.
+        """
         async with fenced(self._tools, order) as attempt:
             if attempt.namespace_is_gone:
                 return Done(note="moot: the namespace is gone")
             _, record = await attempt.read()
             if record.furthest not in PAST_THE_REMOVAL:
                 return Done(note="nothing is removed: nothing to guard")
-            async with edit_stands(self._tools, attempt, order.pins):
+            rejoined = record.furthest in REJOINED
+            if (
+                rejoined
+                and (await read_stateful_set(self._tools, order.pins))["spec"]["updateStrategy"] != ON_DELETE
+            ):
+                return Done(note="the new member is a voter, and the strategy is back: nothing to guard")
+            async with edit_stands(self._tools, attempt, order.pins, flag=not rejoined) as guard:
                 tell("OnDelete and existing stand; waiting for `resolve`")
-                await asyncio.Event().wait()
+                await guard
         return Done()
 
 
 @asynccontextmanager
 async def edit_stands(
     tools: Toolbox, attempt: Attempt, pins: Pins, *, flag: bool = True
-) -> AsyncIterator[None]:
-    """Put back `OnDelete`, and with `flag` also `existing`, whenever somebody reverts them meanwhile."""
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Put back `OnDelete`, and with `flag` also `existing`, whenever somebody reverts them meanwhile.
+
+    `RecordGone` where somebody deletes the record: the next attempt writes it again, and this one may guard no more.
+    """
     guard = asyncio.create_task(_guard(tools, attempt, pins, flag))
+    guarded = cast("asyncio.Task[object]", asyncio.current_task())
+    guard.add_done_callback(lambda ended: None if _ended_well(ended) else guarded.cancel())
     try:
-        yield
+        yield guard
+    except asyncio.CancelledError:
+        if _ended_well(guard):
+            raise
+        guarded.uncancel()
+        guard.result()
     finally:
         guard.cancel()
         with suppress(asyncio.CancelledError):
             await guard
+
+
+def _ended_well(guard: asyncio.Task[None]) -> bool:
+    """Whether nothing is wrong with it: it goes on, was ended, or has lost the record to another order."""
+    return not guard.done() or guard.cancelled() or guard.exception() is None
 
 
 async def _guard(tools: Toolbox, attempt: Attempt, pins: Pins, flag: bool) -> None:
@@ -73,6 +98,8 @@ async def _guard(tools: Toolbox, attempt: Attempt, pins: Pins, flag: bool) -> No
             await _put_back(tools, attempt, pins, flag)
         except NotYet:
             continue  # nobody touched it while the watch lasted
+        except RecordGone:
+            raise
         except (LockLost, Moved):
             return
         except (ClusterError, Unreachable) as error:

@@ -9,14 +9,15 @@ from typing import NoReturn
 from temporalio import workflow
 
 from workflows.conversation import HELD, NODE_DOWN, Conversation
-from workflows.saga import StepFailed, Stopped
+from workflows.saga import StepFailed, Stopped, nothing_begun_is_forgotten
 
 with workflow.unsafe.imports_passed_through():
     from activities.dead_node import DeadNodeActivities as DeadNode
+    from activities.etcd_members import EtcdMemberActivities as Members
     from activities.replacement_record import RecordActivities as Record
     from activities.standing_edit import GuardActivities as Guard
     from replace_etcd.models.orders import ClosingOrder, HoldOrder, NodeDownOrder, Order
-    from replace_etcd.models.phase import Phase
+    from replace_etcd.models.phase import REJOINED, Phase
     from replace_etcd.models.plan import Pins
     from replace_etcd.models.request import Choice, Limits
     from replace_etcd.models.result import Outcome
@@ -26,7 +27,28 @@ with workflow.unsafe.imports_passed_through():
 class Endings(Conversation):
     """What becomes of a replacement whose steps do not go through."""
 
-    _is_removed = False  # what the survivors say of it while the phase is `removing`
+    _is_removed = (
+        False  # whether the survivors have said so: what was sent and has no answer may be applied yet
+    )
+
+    _inherits = False  # whether an earlier run, of which this is a reset or the heir, may have sent a removal
+
+    async def _there_is_a_way_back(self, error: Stopped | StepFailed) -> bool:
+        """Not once a removal was sent, whoever has sent it, until it is lost for good."""
+        late = isinstance(error, StepFailed) and error.is_late
+        if self._saga.past_the_point_of_no_return or not self._inherits or late:
+            return not self._saga.past_the_point_of_no_return
+        self._saga.enter(Phase.ROLLING_BACK)
+        try:
+            self._saga.past_the_point_of_no_return = await self._may_be_sent()
+        except StepFailed as failed:
+            self._fail(Outcome.LEFT_INCOMPLETE, f"{error}; {failed}; this run changes nothing any more")
+        return not self._saga.past_the_point_of_no_return
+
+    async def _may_be_sent(self) -> bool:
+        settled = await self._saga.compensate(Members.settle_removal, Order, "was a removal sent?")
+        self._is_removed = settled.is_removed
+        return settled.may_be_sent
 
     async def _roll_back(self, error: Stopped | StepFailed) -> NoReturn:
         """Everything back, in the order that is safe; then say what failed."""
@@ -46,12 +68,15 @@ class Endings(Conversation):
     async def _hold(self, error: Stopped | StepFailed, limits: Limits) -> None:
         """Rest safely and ask what to do; returns where somebody says `retry`."""
         reason = f"{error}; {self._what_stays()}"
-        removed = self._is_removed or self._saga.phase is not Phase.REMOVING
+        removed = self._is_removed
+        if not nothing_begun_is_forgotten():
+            removed = removed or self._saga.phase is not Phase.REMOVING
         if isinstance(error, StepFailed) and error.is_late:
             self._fail(Outcome.LEFT_INCOMPLETE, f"{error}; this run changes nothing any more")
         self._saga.enter(Phase.HELD)
         try:
-            await self._saga.rest_safely(removed=removed)
+            if more := await self._saga.rest_safely(removed=removed):
+                reason = f"{reason}; {more}"
             await self._saga.compensate(Guard.note_hold, HoldOrder, "write down why it holds", reason=reason)
             guard = self._saga.start_guard(Guard.stand_guard, Order, "nobody may restart a survivor")
             await self._ask(
@@ -112,11 +137,11 @@ class Endings(Conversation):
             raise StepFailed("node", "NodeNotReady", f"{pins.node} is not Ready, and nobody said `retry`")
 
     def _what_stays(self) -> str:
-        if self._saga.phase in (Phase.RESTORING, Phase.VERIFYING):
+        if self._saga.phase in REJOINED:
             stays = (
                 "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
             )
-        elif self._saga.phase is Phase.REMOVING and not self._is_removed:
+        elif not self._is_removed:
             stays = "nobody can tell whether the member is removed: the cordon, the flag existing and OnDelete stay"
         else:
             stays = (

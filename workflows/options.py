@@ -80,6 +80,8 @@ COMPENSATIONS = {
     "delete_replacement_record": Patience(seconds(90)),
 }
 
+# A hold lasts as long as people take: what keeps it from asking them is not waited for without end.
+BEFORE_ANYBODY_IS_ASKED = seconds(300)
 
 JANITOR = {
     "find_interrupted_replacements": Patience(seconds(60), seconds(180)),

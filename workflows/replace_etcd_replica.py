@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from workflows.endings import Endings
-from workflows.saga import StepFailed, Stopped
+from workflows.saga import StepFailed, Stopped, nothing_begun_is_forgotten
 
 with workflow.unsafe.imports_passed_through():
     from activities.data_directory import DataDirectoryActivities as Data
@@ -38,7 +38,7 @@ with workflow.unsafe.imports_passed_through():
         UtilityPodReady,
     )
     from replace_etcd.models.phase import Phase
-    from replace_etcd.models.plan import Pins, Plan
+    from replace_etcd.models.plan import Pins, Plan, Resume
     from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
     from replace_etcd.models.result import Outcome, ReplacementResult
     from replace_etcd.narration import refusal
@@ -102,7 +102,7 @@ class ReplaceEtcdReplica(Endings):
                     self._saga.past_the_point_of_no_return = True
                 elif isinstance(error, StepFailed) and error.lacks_room and self._may_make_room_again():
                     pass  # the look finds out what is left to do
-                elif not self._saga.past_the_point_of_no_return:
+                elif await self._there_is_a_way_back(error):
                     await self._roll_back(error)
                 else:
                     await self._hold(error, request.limits)
@@ -180,10 +180,13 @@ class ReplaceEtcdReplica(Endings):
         """Every step, or those that an unfinished replacement still lacks."""
         resume = self._plan.resume if self._plan else None
         step = resume.step if resume else Phase.PROTECTING
-        if step is not Phase.PROTECTING:
-            self._saga.past_the_point_of_no_return = True
+        if step is Phase.PROTECTING:
+            await self._settle_what_was_sent()
+        else:
+            self._saga.past_the_point_of_no_return = self._is_removed = True
             self._saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
             self._saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
+        self._undo_what_was_begun(pins, resume)
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
         if empties:
@@ -199,6 +202,32 @@ class ReplaceEtcdReplica(Endings):
                 await self._stand_again()
             new_id = await self._join(request, pins)
         await self._restore(pins, new_id)
+
+    async def _settle_what_was_sent(self) -> None:
+        """A removal from before a hold is lost for good, and there is a way back again, or it may be applied yet."""
+        unknown = self._saga.past_the_point_of_no_return and not self._is_removed
+        if unknown and nothing_begun_is_forgotten():
+            if await self._may_be_sent():
+                raise StepFailed("settle_removal", "OutcomeUnknown", "what was sent may be applied yet")
+            self._saga.past_the_point_of_no_return = False
+
+    def _undo_what_was_begun(self, pins: Pins, resume: Resume | None) -> None:
+        """What an earlier run has begun is this one's to put back, even where it stops before its own first step."""
+        info, saga = workflow.info(), self._saga
+        inherits = (
+            saga.past_the_point_of_no_return
+            or (resume and resume.heir_of)
+            or info.run_id != info.first_execution_run_id
+        )
+        if not inherits or not nothing_begun_is_forgotten():
+            return
+        self._inherits = True
+        backup = (resume and resume.backup) or self._backup  # without one, the record's counts
+        saga.undo_with(Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=backup)
+        saga.undo_with(Template.restore_flag_and_strategy, Order, "flag and update strategy back")
+        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} back with its old flag")
+        saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
+        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
 
     async def _take_hold(self, request: ReplacementRequest, pins: Pins, *, empties: bool) -> Pins:
         """The record, the node, the backup: nothing of the user cluster changes yet."""
@@ -318,7 +347,7 @@ class ReplaceEtcdReplica(Endings):
 
         A removal that failed is past it too, unless it is certain that no command was ever sent.
         """
-        saga = self._saga
+        saga, self._is_removed = self._saga, False
         self._chronicle.deliver()
         try:
             removed = await saga.cross(
@@ -337,11 +366,6 @@ class ReplaceEtcdReplica(Endings):
         await self._saga.step(
             Members.disarm_alarm_of_removed_member, Order, "disarm the alarm of the removed member"
         )
-
-    async def _may_be_sent(self) -> bool:
-        settled = await self._saga.compensate(Members.settle_removal, Order, "was a removal sent?")
-        self._is_removed = settled.is_removed
-        return settled.may_be_sent
 
     async def _clean(self, pins: Pins, utility: UtilityPodReady) -> None:
         """Step 7 of the runbook."""

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.stateful_set import StatefulSetActivities as Template
     from activities.utility_pod import UtilityPodActivities as Utility
     from replace_etcd.models.orders import ClosingOrder, Fence, Order, PdbOrder, RemovalSettled, UncordonOrder
-    from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
+    from replace_etcd.models.phase import PAST_THE_REMOVAL, REJOINED, Phase
     from replace_etcd.models.request import Limits
     from replace_etcd.models.restoring import (
         ID_PREFIX,
@@ -170,9 +170,9 @@ class RestoreInterruptedReplacement:
         if not settled.may_be_sent:
             await saga.roll_back()
             return f"{ended}; everything is back"
-        reason = f"{ended}; {_what_stays(taken.furthest)}; the next start goes on from there"
-        await self._rest(reason, removed=settled.is_removed)
-        return reason
+        removed = settled.is_removed
+        reason = f"{ended}; {_what_stays(taken.furthest, removed=removed)}; the next start goes on from there"
+        return await self._rest(reason, removed=removed)
 
     async def _settled(self, taken: TakenOver) -> RemovalSettled:
         """Whether a removal may have been sent: then there is no way back."""
@@ -182,8 +182,9 @@ class RestoreInterruptedReplacement:
         past_it = taken.furthest is not Phase.REMOVING
         return settled.model_copy(update={"is_removed": past_it or settled.is_removed})
 
-    async def _rest(self, reason: str, *, removed: bool) -> None:
-        await self._saga.rest_safely(removed=removed)
+    async def _rest(self, reason: str, *, removed: bool) -> str:
+        if more := await self._saga.rest_safely(removed=removed):
+            reason = f"{reason}; {more}"
         await self._saga.compensate(
             Record.close_replacement_record,
             ClosingOrder,
@@ -191,6 +192,7 @@ class RestoreInterruptedReplacement:
             outcome=Outcome.INTERRUPTED,
             reason=reason,
         )
+        return reason
 
     def _ended(
         self, found: Restored, verdict: Verdict, reason: str, outcome: Outcome | None = None
@@ -225,8 +227,10 @@ class RestoreInterruptedReplacement:
         workflow.set_current_details(restored_details(self._records, self._saga.steps, self._saga.current))
 
 
-def _what_stays(furthest: Phase) -> str:
-    if furthest in (Phase.RESTORING, Phase.VERIFYING):
+def _what_stays(furthest: Phase, *, removed: bool) -> str:
+    if not removed:
+        return "nobody can tell whether the member is removed: the cordon, flag existing and OnDelete stay"
+    if furthest in REJOINED:
         return "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
     return (
         "the member is removed: flag existing and OnDelete stay, PodDisruptionBudget and node are as before"

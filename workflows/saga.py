@@ -7,7 +7,8 @@ it comes first, and the node is uncordoned last (docs/contract.md, Rules of the 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -62,6 +63,11 @@ def every_end_leaves_a_command() -> bool:
     upserted.
     """
     return workflow.patched("every-end-leaves-a-command")
+
+
+def nothing_begun_is_forgotten() -> bool:
+    """Whether what earlier runs have begun, or sent, counts as this run's own: not so in older histories."""
+    return workflow.patched("nothing-begun-is-forgotten")
 
 
 def begin(
@@ -131,7 +137,7 @@ class Saga:
         self.past_the_point_of_no_return = False
         self._changed = changed
         self._noted = noted
-        self._compensations: dict[str, Callable[[], Awaitable[Done]]] = {}
+        self._compensations: dict[str, Callable[[timedelta | None], Awaitable[Done]]] = {}
         self._generation = 0
         self._running: workflow.ActivityHandle[Any] | None = None
         self._guard_shows_its_end: asyncio.Task[None] | None = None
@@ -204,36 +210,48 @@ class Saga:
     def undo_with(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> None:
         """Register a compensation, before the step that it undoes."""
 
-        async def compensate() -> Done:
-            return await self.compensate(activity, order, summary, **fields)
+        async def compensate(within: timedelta | None) -> Done:
+            return await self._compensate(activity, self._order(order, fields), summary, within)
 
         self._compensations[activity.__name__] = compensate
 
     async def compensate(self, activity: Activity[O, R], order: type[O], summary: str, /, **fields: Any) -> R:
         """Run one compensation, retried without limit."""
-        patience = options.COMPENSATIONS[activity.__name__]
-        compensating = self._order(order, fields)
-        return await self._execute(activity, compensating, summary, patience, options.UNTIL_LATE)
+        return await self._compensate(activity, self._order(order, fields), summary, None)
+
+    async def _compensate(
+        self, activity: Activity[O, R], order: O, summary: str, within: timedelta | None
+    ) -> R:
+        patience = replace(options.COMPENSATIONS[activity.__name__], total=within)
+        return await self._execute(activity, order, summary, patience, options.UNTIL_LATE)
 
     async def roll_back(self) -> None:
         """Undo everything that was begun."""
         self.enter(Phase.ROLLING_BACK)
         await self._undo(ROLL_BACK_ORDER)
 
-    async def rest_safely(self, *, removed: bool = True) -> None:
+    async def rest_safely(self, *, removed: bool) -> str:
         """After the removal: budget back, utility Pod gone, node uncordoned; `existing` and `OnDelete` stay.
 
         Where the member may still be listed the node stays cordoned: an empty directory that starts with `existing`
-        could rejoin under its old id, with its votes forgotten.
+        could rejoin under its old id, with its votes forgotten. So it does where the utility Pod does not go, as on
+        a node that is dead: nobody would be asked if it were waited for. Returns what else there is to say, or "".
         """
-        await self._undo(("restore_pod_disruption_budget", "delete_utility_pod"))
+        await self._undo(("restore_pod_disruption_budget",))
+        try:
+            await self._undo(("delete_utility_pod",), within=options.BEFORE_ANYBODY_IS_ASKED)
+        except StepFailed as error:
+            if error.is_late:
+                raise
+            return f"the utility Pod is not gone, and the node stays cordoned: {error.why}"
         if removed:
             await self._undo(("uncordon_node",))
+        return ""
 
-    async def _undo(self, names: tuple[str, ...]) -> None:
+    async def _undo(self, names: tuple[str, ...], within: timedelta | None = None) -> None:
         for name in names:
             if name in self._compensations:
-                await self._compensations[name]()
+                await self._compensations[name](within)
 
     def start_guard(
         self, activity: Activity[O, R], order: type[O], summary: str

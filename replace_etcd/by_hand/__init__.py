@@ -10,7 +10,7 @@ from replace_etcd.by_hand.shell import Step, numbered, quote, remark
 from replace_etcd.by_hand.steps import take_over
 from replace_etcd.by_hand.way_back import WayBack
 from replace_etcd.by_hand.way_forward import WayForward
-from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase, further
+from replace_etcd.models.phase import PAST_THE_REMOVAL, REJOINED, Phase, further
 from replace_etcd.models.record import BY_HAND, Record
 from replace_etcd.settings import Settings
 
@@ -18,7 +18,6 @@ NEVER = (
     "NEVER, before all voters have started: set the flag back to new, change updateStrategy from OnDelete, restart or"
     " drain a survivor, or wipe anything that a survivor's member list names. One more failure costs the quorum."
 )
-REJOINED = (Phase.RESTORING, Phase.VERIFYING)
 STATES = {
     Phase.REMOVING: "The removal of {id} may or may not have been applied. There is no way back; the way is forward.",
     Phase.CLEANING: "Member {id} is removed; the data directory of {replica} is about to be emptied.",
@@ -34,6 +33,10 @@ BEFORE = (
 RESTING = (
     "The replacement has stopped here: the budget stands, no utility Pod is left, {node} is schedulable, and"
     " {replica} restarts again and again with existing, which is harmless."
+)
+RESTING_UNKNOWN = (
+    "The replacement has stopped here: the budget stands, no utility Pod is left, and {node} stays cordoned unless the"
+    " member was found to be removed: {replica} must not start while it may still be one."
 )
 
 
@@ -67,7 +70,7 @@ def _state(record: Record) -> str:
     furthest = _furthest(record)
     sentences = [STATES.get(furthest, BEFORE)]
     if furthest in STATES and _rests(record):
-        sentences.append(RESTING)
+        sentences.append(RESTING_UNKNOWN if furthest is Phase.REMOVING else RESTING)
     if furthest in STATES and furthest not in REJOINED:
         sentences.append(NEVER)
     facts = {"id": record.member_id, "replica": record.replica, "node": record.node}

@@ -32,6 +32,8 @@ PAST_THE_REMOVAL = (
     *(Phase.REMOVING, Phase.CLEANING, Phase.ADDING, Phase.REJOINING),
     *(Phase.RESTORING, Phase.VERIFYING),
 )
+REJOINED = (Phase.RESTORING, Phase.VERIFYING)
+"""The new member is a voter: what was taken away comes back."""
 _ON_THE_WAY = (*BEFORE_THE_REMOVAL, *PAST_THE_REMOVAL)
 
 

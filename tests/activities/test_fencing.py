@@ -117,6 +117,14 @@ async def test_an_attempt_gives_up_its_own_record_and_keeps_what_others_wrote(be
     await in_an_activity(take_turns)
 
 
+async def test_what_goes_on_has_no_outcome_any_more(bench: Bench) -> None:
+    """A reset of a run that was abandoned: the janitor would take it for concluded, whatever became of it."""
+    await bench.claim()
+    await write(bench, outcome=Outcome.LEFT_INCOMPLETE)
+    await in_an_activity(Attempt(bench.tools, bench.order(Order)).begin)
+    assert (await read(bench))[1].outcome is None
+
+
 async def test_the_phase_is_written_before_the_change_that_it_announces(bench: Bench) -> None:
     await bench.claim()
     attempt = Attempt(bench.tools, bench.order(Order, Phase.DRAINING))

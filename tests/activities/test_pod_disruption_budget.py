@@ -6,6 +6,7 @@ from activities.pod_disruption_budget import PodDisruptionBudgetActivities
 from replace_etcd.cluster import PDB, Object
 from replace_etcd.errors import Moved
 from replace_etcd.models.orders import Order, PdbOrder
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup
 from tests.activities.conftest import Bench
 
@@ -150,6 +151,15 @@ async def test_a_run_that_was_reset_to_before_the_backup_has_what_its_predecesso
     again = await bench.run(activities.back_up_pod_disruption_budget, bench.order(Order))
     assert again.backup == backup
     await bench.run(activities.restore_pod_disruption_budget, bench.order(PdbOrder, backup=again.backup))
+    assert as_it_was(await budget(bench))
+
+
+async def test_without_a_backup_in_the_order_the_one_in_the_record_comes_back(bench: Bench) -> None:
+    """A run that was reset to before the backup, and is stopped there, has none to give."""
+    activities, backup = await with_budget(bench)
+    await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
+    order = bench.order(PdbOrder, Phase.ROLLING_BACK, backup=Backup())
+    await bench.run(activities.restore_pod_disruption_budget, order)
     assert as_it_was(await budget(bench))
 
 

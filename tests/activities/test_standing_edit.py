@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.standing_edit import GuardActivities
+from activities.fencing import fenced
+from activities.standing_edit import GuardActivities, edit_stands
 from activities.stateful_set import ON_DELETE, StatefulSetActivities, flag_of
-from replace_etcd.cluster import STATEFUL_SET, Object, Patch
+from replace_etcd.cluster import CONFIG_MAP, STATEFUL_SET, Object, Patch
+from replace_etcd.errors import RecordGone
 from replace_etcd.models.orders import Order
 from replace_etcd.models.phase import Phase
-from tests.activities.conftest import Bench
+from tests.activities.conftest import SETTINGS, Bench
 
 ROLLING: Patch = [{"op": "replace", "path": "/spec/updateStrategy", "value": {"type": "RollingUpdate"}}]
 
@@ -27,11 +30,16 @@ async def guarded(bench: Bench) -> Bench:
 
 @asynccontextmanager
 async def guard(bench: Bench, phase: Phase = Phase.REMOVING) -> AsyncIterator[asyncio.Future[object]]:
-    """Stand guard, and end it as Temporal does."""
-    environment = ActivityEnvironment()
+    """Stand guard, or say that there is nothing to guard, and end it as Temporal does."""
+    environment, stands = ActivityEnvironment(), asyncio.Event()
+    environment.on_heartbeat = lambda said, *_: stands.set() if "waiting for" in str(said) else None
     order = bench.order(Order, phase)
     standing = environment.run(GuardActivities(bench.tools).stand_guard, order)
     task: asyncio.Future[object] = asyncio.ensure_future(standing)
+    waiting = asyncio.create_task(stands.wait())
+    either: set[asyncio.Future[Any]] = {task, waiting}
+    await asyncio.wait(either, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
     try:
         yield task
     finally:
@@ -109,3 +117,54 @@ async def test_the_guard_ends_with_the_record(guarded: Bench) -> None:
             await guarded.cluster.wait_for(
                 STATEFUL_SET, "kube-etcd", guarded.pins.user_cluster, stands(guarded), seconds=2
             )
+
+
+@pytest.mark.parametrize("phase", [Phase.RESTORING, Phase.VERIFYING])
+async def test_what_came_back_once_the_new_member_is_a_voter_stays_so(guarded: Bench, phase: Phase) -> None:
+    pins = guarded.pins
+    await patch(guarded, [{"op": "replace", "path": pins.flag.pointer, "value": pins.flag.original}])
+    async with guard(guarded, phase):
+        await patch(guarded, ROLLING)
+        found = await until(guarded, lambda found: (found or {})["spec"]["updateStrategy"] == ON_DELETE)
+        assert flag_of(found, pins) == pins.flag.original
+    await patch(guarded, ROLLING)
+    async with guard(guarded, phase) as ended:
+        assert "nothing to guard" in (await asyncio.wait_for(ended, 30)).note  # type: ignore[attr-defined]
+    assert (await guarded.stateful_set())["spec"]["updateStrategy"] != ON_DELETE
+
+
+async def test_a_guard_whose_record_is_deleted_is_begun_anew(guarded: Bench) -> None:
+    """It may write no more, and must not look as if it did; the next attempt writes the record again."""
+    async with guard(guarded) as first:
+        await patch(guarded, ROLLING)
+        await until(guarded, stands(guarded))
+        await delete_record(guarded)
+        await patch(guarded, ROLLING)
+        with pytest.raises(RecordGone):
+            await asyncio.wait_for(first, 30)
+    async with guard(guarded):
+        await until(guarded, stands(guarded))
+
+
+async def test_a_wait_under_guard_ends_with_the_record(guarded: Bench) -> None:
+    """Whoever waits for the new member has no right to go on, either."""
+
+    async def wait() -> None:
+        async with (
+            fenced(guarded.tools, guarded.order(Order, Phase.REJOINING)) as attempt,
+            asyncio.timeout(30),
+            edit_stands(guarded.tools, attempt, guarded.pins),
+        ):
+            await delete_record(guarded)
+            await patch(guarded, ROLLING)
+            await asyncio.Event().wait()
+
+    with pytest.raises(RecordGone):
+        await ActivityEnvironment().run(wait)
+
+
+async def delete_record(bench: Bench) -> None:
+    namespace = bench.pins.user_cluster
+    found = await bench.cluster.get(CONFIG_MAP, SETTINGS.record, namespace)
+    assert found is not None
+    await bench.cluster.delete(CONFIG_MAP, SETTINGS.record, namespace, uid=found["metadata"]["uid"])

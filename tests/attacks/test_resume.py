@@ -125,6 +125,7 @@ async def test_one_that_was_terminated_before_the_removal_is_finished_by_the_nex
         await handle.terminate("a test")
         await let_it_drain(scene)
         result = await scene.result(await scene.start())
+        assert result.outcome is Outcome.REPLACED, result.reason
         await nothing_left(scene)
         report = await scene.judgement()
     replaced(result, report)

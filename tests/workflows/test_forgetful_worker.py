@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from lab.temporal_server import running_temporal
 from replace_etcd.audit.events import EventKind
-from replace_etcd.models.orders import Preflighted
+from replace_etcd.models.orders import Preflighted, RemovalSettled
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import register_search_attributes
@@ -28,6 +30,7 @@ from tests.workflows.script import PLAN, Script
 from tests.workflows.test_hold import dead_node, resuming
 from tests.workflows.test_replay import replay
 from tests.workflows.test_telling import PEOPLE, STORE, kinds
+from workflows.saga import ROLL_BACK_ORDER
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Handle = WorkflowHandle[Any, Any]
@@ -167,6 +170,45 @@ async def test_an_abort_that_comes_with_the_start_is_told_after_it(client: Clien
     assert names.index(ACCEPTED) == names.index(TASK_COMPLETED) + 1
     assert kinds(script)[:2] == ["started", "aborted"]
     assert {event.user_cluster for event in script.events} == {"user-cluster-1"}
+
+
+async def test_a_run_that_was_reset_puts_back_what_it_has_forgotten(client: Client, script: Script) -> None:
+    """The budget is away, and it is stopped before it has backed up anything again."""
+    script.answers["settle_removal"] = RemovalSettled(may_be_sent=False)
+    begun = script.block("evict_failed_pod")
+    async with playing(client, script) as stage:
+        handle = await stage.start()
+        await asyncio.wait_for(begun.wait(), WITHIN)
+        taking = script.block("take_node")
+        again = script.requests_cancellation_of = await reset_to_before(
+            client, handle, "claim_replacement_record"
+        )
+        script.release("evict_failed_pod")
+        await asyncio.wait_for(taking.wait(), WITHIN)
+        await again.execute_update("abort", {"by": "ann"})
+        script.release("take_node")
+        await asyncio.gather(again.result(), return_exceptions=True)
+    undone = ["settle_removal", *ROLL_BACK_ORDER, "request_cancellation"]
+    assert script.calls[-len(undone) :] == undone
+
+
+async def reset_to_before(client: Client, handle: Handle, activity: str) -> Handle:
+    """As `temporal workflow reset` does it, to the task that has scheduled this activity."""
+    points = [
+        event.activity_task_scheduled_event_attributes.workflow_task_completed_event_id
+        for event in (await handle.fetch_history()).events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == activity
+    ]
+    answer = await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=handle.result_run_id or ""),
+            reason="a test",
+            workflow_task_finish_event_id=points[0],
+            request_id=uuid.uuid4().hex,
+        )
+    )
+    return client.get_workflow_handle(handle.id, run_id=answer.run_id)
 
 
 async def test_a_cancel_that_comes_with_the_start_ends_it_with_an_outcome(

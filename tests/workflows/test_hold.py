@@ -12,12 +12,12 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from replace_etcd.models.orders import NodeTaken, Preflighted
+from replace_etcd.models.orders import NodeTaken, Preflighted, RemovalSettled
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup, Plan, Resume
 from replace_etcd.models.result import Outcome, Progress, ReplacementResult
 from tests.workflows.conftest import Stage
-from tests.workflows.script import PINS, PLAN, REFUSING
+from tests.workflows.script import BACKUP, PINS, PLAN, REFUSING
 from tests.workflows.test_compensation import BUDGET, FLAG, POD, RESTED, UNCORDON, UTILITY
 from tests.workflows.test_order_of_steps import JOIN, MAKE_ROOM, RESTORE
 from workflows.saga import ROLL_BACK_ORDER
@@ -331,3 +331,149 @@ async def test_words_that_nobody_waits_for_are_rejected(stage: Stage) -> None:
         assert f"does not wait for {name}" in str(caught.value.cause)
     stage.script.release("drain_node")
     await handle.result()
+
+
+def heir(**pins: Any) -> Plan:
+    """A plan that goes on with what an earlier run has begun: its budget is away, its edit stands."""
+    plan = resuming(Phase.PROTECTING)
+    assert plan.pins is not None
+    assert plan.resume is not None
+    return plan.model_copy(
+        update={
+            "pins": plan.pins.model_copy(update=pins),
+            "resume": plan.resume.model_copy(update={"backup": BACKUP}),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "failing", ["claim_replacement_record", "take_node", "back_up_pod_disruption_budget"]
+)
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_an_earlier_run_has_begun_goes_back_even_where_its_heir_stops_at_once(
+    stage: Stage, failing: str, cancelled: bool
+) -> None:
+    stage.script.answers["preflight"] = Preflighted(plan=heir())
+    stage.script.answers["settle_removal"] = RemovalSettled(may_be_sent=False)
+    begun = stage.script.block(failing)
+    handle = await stage.start()
+    await asyncio.wait_for(begun.wait(), 30)
+    stage.script.requests_cancellation_of = handle
+    if cancelled:
+        await handle.execute_update("abort", {"by": "ann"})
+    else:
+        stage.script.fail(failing)
+    stage.script.release(failing)
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    first = stage.script.calls.index(failing) + 1
+    assert stage.script.calls[first:][:7] == ["settle_removal", *ROLL_BACK_ORDER]
+    assert stage.script.orders[BUDGET]["backup"] == BACKUP.model_dump(mode="json")
+
+
+async def test_a_dead_node_that_an_heir_gives_up_leaves_nothing_of_the_earlier_run(stage: Stage) -> None:
+    stage.script.answers["preflight"] = Preflighted(plan=heir(node_ready=False))
+    stage.script.answers["settle_removal"] = RemovalSettled(may_be_sent=False)
+    handle = await stage.start()
+    await asked(handle)
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    error, result = await stage.failure(handle)
+    assert (error.type, result.restored) == ("RolledBack", list(ROLL_BACK_ORDER))
+
+
+async def test_an_heir_rolls_nothing_back_while_an_earlier_removal_may_come(stage: Stage) -> None:
+    """The flag goes back only where the member stays."""
+    stage.script.answers["preflight"] = Preflighted(plan=heir())
+    stage.script.fail("take_node")
+    error, result = await stage.failure(await stage.start())
+    assert error.type == "LeftIncomplete"
+    assert not {FLAG, POD, UNCORDON, "delete_replacement_record"} & set(stage.script.calls)
+    assert BUDGET in stage.script.calls
+    assert "nobody can tell whether the member is removed" in result.reason
+
+
+async def test_an_heir_past_the_removal_that_gives_a_dead_node_up_puts_the_budget_back(stage: Stage) -> None:
+    plan = resuming(Phase.CLEANING)
+    assert plan.pins is not None
+    dead = plan.model_copy(update={"pins": plan.pins.model_copy(update={"node_ready": False})})
+    stage.script.answers["preflight"] = Preflighted(plan=dead)
+    guarding = stage.script.block("stand_guard")
+    handle = await stage.start()
+    await asked(handle)
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    await asyncio.wait_for(guarding.wait(), 30)
+    assert stage.script.calls[-5:] == RESTED[:-1]
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    await stage.failure(handle)
+
+
+async def unknown(stage: Stage) -> Handle:
+    """A replacement that holds since nobody can tell whether its removal is applied."""
+    stage.script.fail("remove_member", "OutcomeUnknown")
+    guarding = stage.script.block("stand_guard")
+    handle = await stage.start()
+    await asyncio.wait_for(guarding.wait(), 30)
+    stage.script.begun["stand_guard"].clear()
+    return handle
+
+
+async def retried(stage: Stage, handle: Handle, plan: Plan) -> None:
+    stage.script.answers["preflight"] = Preflighted(plan=plan)
+    await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
+
+
+async def given_up(stage: Stage, handle: Handle) -> ReplacementResult:
+    await asyncio.wait_for(stage.script.begun["stand_guard"].wait(), 30)
+    await handle.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+    _, result = await stage.failure(handle)
+    return result
+
+
+async def test_nobody_can_tell_is_not_forgotten_with_the_next_hold(stage: Stage) -> None:
+    """An uncordoned pod could rejoin under its old id."""
+    handle = await unknown(stage)
+    await retried(stage, handle, REFUSING)
+    result = await given_up(stage, handle)
+    assert UNCORDON not in stage.script.calls
+    assert "nobody can tell whether the member is removed" in result.reason
+
+
+async def test_a_retry_sends_no_second_removal_while_the_first_may_come(stage: Stage) -> None:
+    handle = await unknown(stage)
+    before = len(stage.script.calls)
+    await retried(stage, handle, resuming(Phase.PROTECTING))
+    await given_up(stage, handle)
+    assert stage.script.calls[before : before + 2] == ["preflight", "settle_removal"]
+    assert "remove_member" not in stage.script.calls[before:]
+    assert UNCORDON not in stage.script.calls
+
+
+async def test_a_retry_of_a_removal_that_is_lost_has_a_way_back_again(stage: Stage) -> None:
+    handle = await unknown(stage)
+    before = len(stage.script.calls)
+    stage.script.answers["settle_removal"] = RemovalSettled(may_be_sent=False)
+    stage.script.fail("take_snapshot")
+    await retried(stage, handle, resuming(Phase.PROTECTING))
+    error, _ = await stage.failure(handle)
+    assert error.type == "RolledBack"
+    again = [name for name in MAKE_ROOM if name not in ("preflight",)]
+    assert stage.script.calls[before:] == [
+        "preflight",
+        "settle_removal",
+        *again,
+        "settle_removal",
+        *ROLL_BACK_ORDER,
+    ]
+    assert stage.script.orders["take_snapshot"]["fence"]["phase"] == "snapshotting"
+
+
+async def test_a_utility_pod_that_does_not_go_keeps_nobody_from_being_asked(stage: Stage) -> None:
+    """Its node is dead: it goes when that node comes back, and until then somebody has to know."""
+    stage.script.fail("clean_data_directory")
+    gone = ApplicationError("kube-etcd-utility-1 is terminating", type="NotYet")
+    stage.script.always[UTILITY] = gone
+    error, result = await stage.failure(await stage.start(limits={"hold": "PT3H"}))
+    assert error.type == "LeftIncomplete"
+    assert "the utility Pod is not gone, and the node stays cordoned" in result.reason
+    assert result.reason in stage.script.orders["close_replacement_record"]["reason"]
+    assert UNCORDON not in stage.script.calls

@@ -90,6 +90,7 @@ async def test_after_the_removal_it_rests_safely_and_can_be_resumed(stage: Stage
     closed = stage.script.orders["close_replacement_record"]
     assert (closed["outcome"], closed["reason"]) == ("interrupted", record.reason)
     assert "the next start goes on from there" in record.reason
+    assert ("nobody can tell" in record.reason) == (phase is Phase.REMOVING)
 
 
 async def test_a_hold_or_a_way_back_hides_no_removal(stage: Stage) -> None:
