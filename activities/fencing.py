@@ -246,7 +246,7 @@ def new_record(tools: Toolbox, order: Order) -> Object:
         run_id=fence.run_id,
         generation=fence.generation,
         phase=fence.phase,
-        furthest=further(Phase.PREFLIGHT, fence.phase),
+        furthest=further(fence.furthest, fence.phase),
         until=now,
         started_at=now,
         updated_at=now,

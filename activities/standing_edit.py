@@ -56,7 +56,7 @@ class GuardActivities:
             ):
                 return Done(note="the new member is a voter, and the strategy is back: nothing to guard")
             async with edit_stands(self._tools, attempt, order.pins, flag=not rejoined) as guard:
-                tell("OnDelete and existing stand; waiting for `resolve`")
+                tell(f"OnDelete {'stands' if rejoined else 'and existing stand'}; waiting for `resolve`")
                 await guard
         return Done()
 

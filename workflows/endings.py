@@ -9,16 +9,27 @@ from typing import NoReturn
 from temporalio import workflow
 
 from workflows.conversation import HELD, NODE_DOWN, Conversation
-from workflows.saga import StepFailed, Stopped, nothing_begun_is_forgotten
+from workflows.saga import StepFailed, Stopped, is_a_reset, nothing_begun_is_forgotten
 
 with workflow.unsafe.imports_passed_through():
     from activities.dead_node import DeadNodeActivities as DeadNode
     from activities.etcd_members import EtcdMemberActivities as Members
+    from activities.node import NodeActivities as Node
+    from activities.pod_disruption_budget import PodDisruptionBudgetActivities as Budget
     from activities.replacement_record import RecordActivities as Record
     from activities.standing_edit import GuardActivities as Guard
-    from replace_etcd.models.orders import ClosingOrder, HoldOrder, NodeDownOrder, Order
+    from activities.stateful_set import StatefulSetActivities as Template
+    from activities.utility_pod import UtilityPodActivities as Utility
+    from replace_etcd.models.orders import (
+        ClosingOrder,
+        HoldOrder,
+        NodeDownOrder,
+        Order,
+        PdbOrder,
+        UncordonOrder,
+    )
     from replace_etcd.models.phase import REJOINED, Phase
-    from replace_etcd.models.plan import Pins
+    from replace_etcd.models.plan import Pins, Resume
     from replace_etcd.models.request import Choice, Limits
     from replace_etcd.models.result import Outcome
     from replace_etcd.narration import dead_node
@@ -31,22 +42,39 @@ class Endings(Conversation):
         False  # whether the survivors have said so: what was sent and has no answer may be applied yet
     )
 
-    _inherits = False  # whether an earlier run, of which this is a reset or the heir, may have sent a removal
+    _inherits = False  # whether an earlier run, of which this is the heir, may have sent a removal
+
+    def _undo_what_was_begun(self, pins: Pins, resume: Resume | None) -> bool:
+        """What an earlier run has begun is this one's to put back, even where it stops before its own first step."""
+        saga, backup = self._saga, self._backup  # without one, the record's counts
+        if resume and resume.backup:
+            backup = resume.backup
+        saga.undo_with(Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=backup)
+        saga.undo_with(Template.restore_flag_and_strategy, Order, "flag and update strategy back")
+        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} back with its old flag")
+        saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
+        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
+        return True
 
     async def _there_is_a_way_back(self, error: Stopped | StepFailed) -> bool:
         """Not once a removal was sent, whoever has sent it, until it is lost for good."""
+        saga, pins = self._saga, self._plan.pins if self._plan else None
         late = isinstance(error, StepFailed) and error.is_late
-        if self._saga.past_the_point_of_no_return or not self._inherits or late:
-            return not self._saga.past_the_point_of_no_return
-        self._saga.enter(Phase.ROLLING_BACK)
-        try:
-            self._saga.past_the_point_of_no_return = await self._may_be_sent()
-        except StepFailed as failed:
-            self._fail(Outcome.LEFT_INCOMPLETE, f"{error}; {failed}; this run changes nothing any more")
-        return not self._saga.past_the_point_of_no_return
+        if saga.past_the_point_of_no_return or late:
+            return not saga.past_the_point_of_no_return
+        if (
+            pins is not None and not self._inherits and is_a_reset()
+        ):  # what the other one did is forgotten here
+            self._inherits = self._undo_what_was_begun(pins, None)
+        if self._inherits:
+            try:
+                saga.past_the_point_of_no_return = await self._may_be_sent()
+            except StepFailed as failed:
+                self._fail(Outcome.LEFT_INCOMPLETE, f"{error}; {failed}; this run changes nothing any more")
+        return not saga.past_the_point_of_no_return
 
     async def _may_be_sent(self) -> bool:
-        settled = await self._saga.compensate(Members.settle_removal, Order, "was a removal sent?")
+        settled = await self._saga.settle(Members.settle_removal, Order, "was a removal sent?")
         self._is_removed = settled.is_removed
         return settled.may_be_sent
 

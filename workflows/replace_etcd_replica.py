@@ -38,7 +38,7 @@ with workflow.unsafe.imports_passed_through():
         UtilityPodReady,
     )
     from replace_etcd.models.phase import Phase
-    from replace_etcd.models.plan import Pins, Plan, Resume
+    from replace_etcd.models.plan import Pins, Plan
     from replace_etcd.models.request import DrainMode, PdbMode, ReplacementRequest
     from replace_etcd.models.result import Outcome, ReplacementResult
     from replace_etcd.narration import refusal
@@ -186,7 +186,8 @@ class ReplaceEtcdReplica(Endings):
             self._saga.past_the_point_of_no_return = self._is_removed = True
             self._saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
             self._saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
-        self._undo_what_was_begun(pins, resume)
+        if self._saga.past_the_point_of_no_return or (resume and resume.heir_of):
+            self._inherits = nothing_begun_is_forgotten() and self._undo_what_was_begun(pins, resume)
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
         if empties:
@@ -210,24 +211,6 @@ class ReplaceEtcdReplica(Endings):
             if await self._may_be_sent():
                 raise StepFailed("settle_removal", "OutcomeUnknown", "what was sent may be applied yet")
             self._saga.past_the_point_of_no_return = False
-
-    def _undo_what_was_begun(self, pins: Pins, resume: Resume | None) -> None:
-        """What an earlier run has begun is this one's to put back, even where it stops before its own first step."""
-        info, saga = workflow.info(), self._saga
-        inherits = (
-            saga.past_the_point_of_no_return
-            or (resume and resume.heir_of)
-            or info.run_id != info.first_execution_run_id
-        )
-        if not inherits or not nothing_begun_is_forgotten():
-            return
-        self._inherits = True
-        backup = (resume and resume.backup) or self._backup  # without one, the record's counts
-        saga.undo_with(Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=backup)
-        saga.undo_with(Template.restore_flag_and_strategy, Order, "flag and update strategy back")
-        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} back with its old flag")
-        saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
-        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
 
     async def _take_hold(self, request: ReplacementRequest, pins: Pins, *, empties: bool) -> Pins:
         """The record, the node, the backup: nothing of the user cluster changes yet."""

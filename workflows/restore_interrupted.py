@@ -232,9 +232,7 @@ def _what_stays(furthest: Phase, *, removed: bool) -> str:
         return "nobody can tell whether the member is removed: the cordon, flag existing and OnDelete stay"
     if furthest in REJOINED:
         return "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
-    return (
-        "the member is removed: flag existing and OnDelete stay, PodDisruptionBudget and node are as before"
-    )
+    return "the member is removed: flag existing and OnDelete stay, the PodDisruptionBudget is as before"
 
 
 def _words(request: RestoreRequest) -> str | None:

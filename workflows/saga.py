@@ -21,7 +21,7 @@ from workflows import options
 
 with workflow.unsafe.imports_passed_through():
     from replace_etcd.models.orders import Done, Fence, Left, RunQuestion
-    from replace_etcd.models.phase import BEFORE_THE_REMOVAL, Phase
+    from replace_etcd.models.phase import BEFORE_THE_REMOVAL, Phase, further
     from replace_etcd.models.plan import Pins
     from replace_etcd.models.request import Limits
     from replace_etcd.models.result import Step
@@ -68,6 +68,12 @@ def every_end_leaves_a_command() -> bool:
 def nothing_begun_is_forgotten() -> bool:
     """Whether what earlier runs have begun, or sent, counts as this run's own: not so in older histories."""
     return workflow.patched("nothing-begun-is-forgotten")
+
+
+def is_a_reset() -> bool:
+    """Whether this run is a reset of another one, and past what it shares with that: there it must do the same."""
+    info = workflow.info()
+    return info.run_id != info.first_execution_run_id and workflow.patched(f"reset-{info.run_id}")
 
 
 def begin(
@@ -130,7 +136,7 @@ class Saga:
         self.steps: list[Step] = []
         self.left: list[str] = []
         self.restored: list[str] = []
-        self.phase = Phase.PREFLIGHT
+        self.phase = self._furthest = Phase.PREFLIGHT
         self.current: str | None = None
         self.current_since: datetime | None = None
         self.stops = 0
@@ -163,6 +169,7 @@ class Saga:
         """
         removed = self.past_the_point_of_no_return
         self.phase = Phase.CLEANING if removed and phase in BEFORE_THE_REMOVAL else phase
+        self._furthest = further(self._furthest, self.phase)
         self._changed()
 
     def request_stop(self) -> None:
@@ -224,6 +231,10 @@ class Saga:
     ) -> R:
         patience = replace(options.COMPENSATIONS[activity.__name__], total=within)
         return await self._execute(activity, order, summary, patience, options.UNTIL_LATE)
+
+    async def settle(self, activity: Activity[O, R], order: type[O], summary: str) -> R:
+        """Ask what became of a removal: as whoever has sent it, since the record may be another run's, or gone."""
+        return await self._compensate(activity, self._order(order, {}, Phase.REMOVING), summary, None)
 
     async def roll_back(self) -> None:
         """Undo everything that was begun."""
@@ -289,15 +300,17 @@ class Saga:
             retry_policy=options.UNTIL_LATE,
         )
 
-    def _order(self, order: type[O], fields: dict[str, Any]) -> O:
+    def _order(self, order: type[O], fields: dict[str, Any], phase: Phase | None = None) -> O:
         self._generation += 1
+        phase = phase or self.phase
         info = workflow.info()
         fence = Fence(
             workflow_id=info.workflow_id,
             first_run_id=info.first_execution_run_id,
             run_id=info.run_id,
             generation=self._generation,
-            phase=self.phase,
+            phase=phase,
+            furthest=self._furthest if self.past_the_point_of_no_return else Phase.PREFLIGHT,
             heir_of=self._heir_of,
         )
         return order(pins=self._pins, fence=fence, **fields)

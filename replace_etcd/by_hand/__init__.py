@@ -31,12 +31,12 @@ BEFORE = (
     " a survivor, and do not remove the member by hand now."
 )
 RESTING = (
-    "The replacement has stopped here: the budget stands, no utility Pod is left, {node} is schedulable, and"
-    " {replica} restarts again and again with existing, which is harmless."
+    "The replacement has stopped here: the budget stands. Unless the last sentence says otherwise, no utility Pod is"
+    " left, {node} is schedulable, and {replica} restarts again and again with existing, which is harmless."
 )
 RESTING_UNKNOWN = (
-    "The replacement has stopped here: the budget stands, no utility Pod is left, and {node} stays cordoned unless the"
-    " member was found to be removed: {replica} must not start while it may still be one."
+    "The replacement has stopped here: the budget stands. Unless the last sentence says otherwise, no utility Pod is"
+    " left, and {node} stays cordoned until the member is found to be removed: {replica} must not start before that."
 )
 
 

@@ -16,7 +16,8 @@ class Fence(Message):
     """Which run gives an order, and the order's number: a late attempt of an earlier one must not act.
 
     `generation` grows with every order of a run; `first_run_id` outlives a reset of the workflow. `heir_of` are
-    the first runs of those whose record this run has taken over: what they left is this run's.
+    the first runs of those whose record this run has taken over: what they left is this run's. `furthest` is how far
+    the run has come where its member is removed: a record that is gone, and written again in a hold, says it too.
     """
 
     workflow_id: str
@@ -24,6 +25,7 @@ class Fence(Message):
     run_id: str
     generation: int
     phase: Phase
+    furthest: Phase = Phase.PREFLIGHT
     heir_of: list[str] = []
 
 

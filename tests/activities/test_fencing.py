@@ -192,6 +192,16 @@ async def test_a_reset_to_before_the_removal_does_not_forget_it(bench: Bench) ->
             await bench.run(NodeActivities(bench.tools).uncordon_node, reset)
 
 
+async def test_a_reset_can_ask_what_became_of_the_removal(bench: Bench) -> None:
+    """Else it could neither go back nor rest."""
+    await bench.claim()
+    await write(bench, phase=Phase.REMOVING, furthest=Phase.REMOVING)
+    bench.runs.newest["the-reset"] = True
+    asking = Order(pins=bench.pins, fence=bench.fence(9, Phase.REMOVING, run_id="the-reset"))
+    settled = await bench.run(EtcdMemberActivities(bench.tools).settle_removal, asking)
+    assert settled.may_be_sent  # there are no survivors here to say that it is lost
+
+
 async def test_the_newest_run_of_a_chain_counts_however_late_the_other_wrote(bench: Bench) -> None:
     """An activity of the run that was reset may write until it hears of its end."""
     await bench.claim()

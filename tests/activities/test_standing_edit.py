@@ -34,6 +34,10 @@ async def guard(bench: Bench, phase: Phase = Phase.REMOVING) -> AsyncIterator[as
     environment, stands = ActivityEnvironment(), asyncio.Event()
     environment.on_heartbeat = lambda said, *_: stands.set() if "waiting for" in str(said) else None
     order = bench.order(Order, phase)
+    if phase is Phase.HELD:
+        order = order.model_copy(
+            update={"fence": order.fence.model_copy(update={"furthest": Phase.CLEANING})}
+        )
     standing = environment.run(GuardActivities(bench.tools).stand_guard, order)
     task: asyncio.Future[object] = asyncio.ensure_future(standing)
     waiting = asyncio.create_task(stands.wait())
@@ -127,6 +131,12 @@ async def test_what_came_back_once_the_new_member_is_a_voter_stays_so(guarded: B
         await patch(guarded, ROLLING)
         found = await until(guarded, lambda found: (found or {})["spec"]["updateStrategy"] == ON_DELETE)
         assert flag_of(found, pins) == pins.flag.original
+
+
+@pytest.mark.parametrize("phase", [Phase.RESTORING, Phase.VERIFYING])
+async def test_a_strategy_that_is_back_once_the_new_member_is_a_voter_is_not_guarded(
+    guarded: Bench, phase: Phase
+) -> None:
     await patch(guarded, ROLLING)
     async with guard(guarded, phase) as ended:
         assert "nothing to guard" in (await asyncio.wait_for(ended, 30)).note  # type: ignore[attr-defined]
@@ -135,14 +145,17 @@ async def test_what_came_back_once_the_new_member_is_a_voter_stays_so(guarded: B
 
 async def test_a_guard_whose_record_is_deleted_is_begun_anew(guarded: Bench) -> None:
     """It may write no more, and must not look as if it did; the next attempt writes the record again."""
-    async with guard(guarded) as first:
+    await guarded.run(
+        StatefulSetActivities(guarded.tools).join_existing_on_delete, guarded.order(Order, Phase.CLEANING)
+    )
+    async with guard(guarded, Phase.HELD) as first:
         await patch(guarded, ROLLING)
         await until(guarded, stands(guarded))
         await delete_record(guarded)
         await patch(guarded, ROLLING)
         with pytest.raises(RecordGone):
             await asyncio.wait_for(first, 30)
-    async with guard(guarded):
+    async with guard(guarded, Phase.HELD):
         await until(guarded, stands(guarded))
 
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -27,7 +27,7 @@ from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import register_search_attributes
 from tests.workflows.conftest import Stage, playing
 from tests.workflows.script import PLAN, Script
-from tests.workflows.test_hold import dead_node, resuming
+from tests.workflows.test_hold import asked, dead_node, resuming
 from tests.workflows.test_replay import replay
 from tests.workflows.test_telling import PEOPLE, STORE, kinds
 from workflows.saga import ROLL_BACK_ORDER
@@ -172,24 +172,44 @@ async def test_an_abort_that_comes_with_the_start_is_told_after_it(client: Clien
     assert {event.user_cluster for event in script.events} == {"user-cluster-1"}
 
 
-async def test_a_run_that_was_reset_puts_back_what_it_has_forgotten(client: Client, script: Script) -> None:
+@pytest.mark.parametrize("step", ["claim_replacement_record", "back_up_pod_disruption_budget"])
+async def test_a_run_that_was_reset_puts_back_what_it_has_forgotten(
+    client: Client, script: Script, step: str
+) -> None:
     """The budget is away, and it is stopped before it has backed up anything again."""
     script.answers["settle_removal"] = RemovalSettled(may_be_sent=False)
     begun = script.block("evict_failed_pod")
     async with playing(client, script) as stage:
         handle = await stage.start()
         await asyncio.wait_for(begun.wait(), WITHIN)
-        taking = script.block("take_node")
-        again = script.requests_cancellation_of = await reset_to_before(
-            client, handle, "claim_replacement_record"
-        )
+        stopped = script.block("back_up_pod_disruption_budget")
+        again = script.requests_cancellation_of = await reset_to_before(client, handle, step)
         script.release("evict_failed_pod")
-        await asyncio.wait_for(taking.wait(), WITHIN)
+        await asyncio.wait_for(stopped.wait(), WITHIN)
         await again.execute_update("abort", {"by": "ann"})
-        script.release("take_node")
+        script.release("back_up_pod_disruption_budget")
         await asyncio.gather(again.result(), return_exceptions=True)
     undone = ["settle_removal", *ROLL_BACK_ORDER, "request_cancellation"]
     assert script.calls[-len(undone) :] == undone
+    assert script.orders["settle_removal"]["fence"]["phase"] == "removing"
+
+
+async def test_a_hold_that_is_reset_to_its_last_task_still_takes_an_answer(
+    client: Client, script: Script
+) -> None:
+    script.answers["preflight"] = Preflighted(plan=RESUMING)
+    script.fail("restore_initial_cluster_state")
+    guarding = script.block(GUARD)
+    async with playing(client, script, max_cached_workflows=0) as stage:
+        handle = await stage.start()
+        await asyncio.wait_for(guarding.wait(), WITHIN)
+        again = await reset_to_before(client, handle, GUARD)
+        await asked(again)
+        await again.execute_update("resolve", {"choice": "abandon", "by": "ann"})
+        with pytest.raises(WorkflowFailureError, match="Workflow execution failed"):
+            await asyncio.wait_for(again.result(), WITHIN)
+    assert script.orders[GUARD]["fence"]["furthest"] == "restoring"
+    assert script.calls[-1] == "close_replacement_record"
 
 
 async def reset_to_before(client: Client, handle: Handle, activity: str) -> Handle:

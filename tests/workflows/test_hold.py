@@ -444,6 +444,7 @@ async def test_a_retry_sends_no_second_removal_while_the_first_may_come(stage: S
     await retried(stage, handle, resuming(Phase.PROTECTING))
     await given_up(stage, handle)
     assert stage.script.calls[before : before + 2] == ["preflight", "settle_removal"]
+    assert stage.script.orders["settle_removal"]["fence"]["phase"] == "removing"
     assert "remove_member" not in stage.script.calls[before:]
     assert UNCORDON not in stage.script.calls
 
