@@ -9,7 +9,7 @@ from typing import NoReturn
 from temporalio import workflow
 
 from workflows.conversation import HELD, NODE_DOWN, Conversation
-from workflows.saga import StepFailed, Stopped, is_a_reset, nothing_begun_is_forgotten
+from workflows.saga import StepFailed, Stopped, nothing_begun_is_forgotten
 
 with workflow.unsafe.imports_passed_through():
     from activities.dead_node import DeadNodeActivities as DeadNode
@@ -58,14 +58,10 @@ class Endings(Conversation):
 
     async def _there_is_a_way_back(self, error: Stopped | StepFailed) -> bool:
         """Not once a removal was sent, whoever has sent it, until it is lost for good."""
-        saga, pins = self._saga, self._plan.pins if self._plan else None
+        saga = self._saga
         late = isinstance(error, StepFailed) and error.is_late
         if saga.past_the_point_of_no_return or late:
             return not saga.past_the_point_of_no_return
-        if (
-            pins is not None and not self._inherits and is_a_reset()
-        ):  # what the other one did is forgotten here
-            self._inherits = self._undo_what_was_begun(pins, None)
         if self._inherits:
             try:
                 saga.past_the_point_of_no_return = await self._may_be_sent()

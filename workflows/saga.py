@@ -70,12 +70,6 @@ def nothing_begun_is_forgotten() -> bool:
     return workflow.patched("nothing-begun-is-forgotten")
 
 
-def is_a_reset() -> bool:
-    """Whether this run is a reset of another one, and past what it shares with that: there it must do the same."""
-    info = workflow.info()
-    return info.run_id != info.first_execution_run_id and workflow.patched(f"reset-{info.run_id}")
-
-
 def begin(
     activity: Activity[O, R],
     order: O,

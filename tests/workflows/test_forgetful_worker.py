@@ -21,7 +21,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from lab.temporal_server import running_temporal
 from replace_etcd.audit.events import EventKind
-from replace_etcd.models.orders import Preflighted, RemovalSettled
+from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import register_search_attributes
@@ -30,7 +30,6 @@ from tests.workflows.script import PLAN, Script
 from tests.workflows.test_hold import asked, dead_node, resuming
 from tests.workflows.test_replay import replay
 from tests.workflows.test_telling import PEOPLE, STORE, kinds
-from workflows.saga import ROLL_BACK_ORDER
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Handle = WorkflowHandle[Any, Any]
@@ -170,28 +169,6 @@ async def test_an_abort_that_comes_with_the_start_is_told_after_it(client: Clien
     assert names.index(ACCEPTED) == names.index(TASK_COMPLETED) + 1
     assert kinds(script)[:2] == ["started", "aborted"]
     assert {event.user_cluster for event in script.events} == {"user-cluster-1"}
-
-
-@pytest.mark.parametrize("step", ["claim_replacement_record", "back_up_pod_disruption_budget"])
-async def test_a_run_that_was_reset_puts_back_what_it_has_forgotten(
-    client: Client, script: Script, step: str
-) -> None:
-    """The budget is away, and it is stopped before it has backed up anything again."""
-    script.answers["settle_removal"] = RemovalSettled(may_be_sent=False)
-    begun = script.block("evict_failed_pod")
-    async with playing(client, script) as stage:
-        handle = await stage.start()
-        await asyncio.wait_for(begun.wait(), WITHIN)
-        stopped = script.block("back_up_pod_disruption_budget")
-        again = script.requests_cancellation_of = await reset_to_before(client, handle, step)
-        script.release("evict_failed_pod")
-        await asyncio.wait_for(stopped.wait(), WITHIN)
-        await again.execute_update("abort", {"by": "ann"})
-        script.release("back_up_pod_disruption_budget")
-        await asyncio.gather(again.result(), return_exceptions=True)
-    undone = ["settle_removal", *ROLL_BACK_ORDER, "request_cancellation"]
-    assert script.calls[-len(undone) :] == undone
-    assert script.orders["settle_removal"]["fence"]["phase"] == "removing"
 
 
 async def test_a_hold_that_is_reset_to_its_last_task_still_takes_an_answer(
