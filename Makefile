@@ -53,7 +53,7 @@ explore: setup
 test-faults: setup
 	$(BIN)/python -m tests.robustness.full $(ARGS)
 
-# The same cells against the model of etcd, many to a replacement: as in `make test-full`.
+# The same cells against the model of etcd, many to a replacement: as in `make test`.
 test-faults-quick: setup
 	$(BIN)/python -m tests.robustness.quick $(ARGS)
 

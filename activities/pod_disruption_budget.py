@@ -162,7 +162,7 @@ class PodDisruptionBudgetActivities:
         return base | {"metadata": metadata, "spec": _strict_spec(selector)}
 
     async def _recorded(self, order: Order, attempt: Attempt) -> Object | None:
-        """What an earlier run has written down: one that was reset to before its backup has none to give."""
+        """What an earlier run has written down, in the record or on its temporary budget, if the order has nothing."""
         _, record = await attempt.read()
         return backup_of(await self._read(order), record.backup).manifest
 

@@ -77,7 +77,7 @@ async def edit_stands(
     except asyncio.CancelledError:
         if _ended_well(guard):
             raise
-        guarded.uncancel()
+        guarded.uncancel()  # it was the guard that ended us: its error is ours
         guard.result()
     finally:
         guard.cancel()

@@ -5,6 +5,7 @@ import re
 from pydantic import BaseModel, ValidationError
 
 from replace_etcd.answers import ANSWERS, command, temporal_command
+from replace_etcd.models.phase import REJOINED, Phase
 from replace_etcd.models.plan import Check, Pins, Plan, Verdict
 from replace_etcd.models.request import ReplacementRequest
 from replace_etcd.models.restoring import Restored
@@ -124,6 +125,19 @@ def dead_node(pins: Pins) -> str:
     else:
         away = f"its volume {pins.claim} is bound to that node: without the node it cannot be replaced"
     return f"{there}; bring the node back and resolve with retry, {away}; or abort"
+
+
+def what_stays(phase: Phase, *, removed: bool) -> str:
+    """How things rest where a replacement stops in this phase, and nobody goes on; `removed` is the survivors' word."""
+    if phase in REJOINED:
+        stays = "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
+    elif not removed:
+        stays = (
+            "nobody can tell whether the member is removed: the cordon, the flag existing and OnDelete stay"
+        )
+    else:
+        stays = "the member is removed: the flag existing and OnDelete stay, harmless for members with data"
+    return f"{stays}; the PodDisruptionBudget is back"
 
 
 def invalid_input(error: ValidationError, kind: type[BaseModel] = ReplacementRequest) -> str:

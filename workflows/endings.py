@@ -14,25 +14,19 @@ from workflows.saga import StepFailed, Stopped, nothing_begun_is_forgotten
 with workflow.unsafe.imports_passed_through():
     from activities.dead_node import DeadNodeActivities as DeadNode
     from activities.etcd_members import EtcdMemberActivities as Members
-    from activities.node import NodeActivities as Node
-    from activities.pod_disruption_budget import PodDisruptionBudgetActivities as Budget
     from activities.replacement_record import RecordActivities as Record
     from activities.standing_edit import GuardActivities as Guard
-    from activities.stateful_set import StatefulSetActivities as Template
-    from activities.utility_pod import UtilityPodActivities as Utility
     from replace_etcd.models.orders import (
         ClosingOrder,
         HoldOrder,
         NodeDownOrder,
         Order,
-        PdbOrder,
-        UncordonOrder,
     )
-    from replace_etcd.models.phase import REJOINED, Phase
-    from replace_etcd.models.plan import Pins, Resume
+    from replace_etcd.models.phase import Phase
+    from replace_etcd.models.plan import Pins
     from replace_etcd.models.request import Choice, Limits
     from replace_etcd.models.result import Outcome
-    from replace_etcd.narration import dead_node
+    from replace_etcd.narration import dead_node, what_stays
 
 
 class Endings(Conversation):
@@ -43,18 +37,6 @@ class Endings(Conversation):
     )
 
     _inherits = False  # whether an earlier run, of which this is the heir, may have sent a removal
-
-    def _undo_what_was_begun(self, pins: Pins, resume: Resume | None) -> bool:
-        """What an earlier run has begun is this one's to put back, even where it stops before its own first step."""
-        saga, backup = self._saga, self._backup  # without one, the record's counts
-        if resume and resume.backup:
-            backup = resume.backup
-        saga.undo_with(Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=backup)
-        saga.undo_with(Template.restore_flag_and_strategy, Order, "flag and update strategy back")
-        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} back with its old flag")
-        saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
-        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
-        return True
 
     async def _there_is_a_way_back(self, error: Stopped | StepFailed) -> bool:
         """Not once a removal was sent, whoever has sent it, until it is lost for good."""
@@ -91,7 +73,7 @@ class Endings(Conversation):
 
     async def _hold(self, error: Stopped | StepFailed, limits: Limits) -> None:
         """Rest safely and ask what to do; returns where somebody says `retry`."""
-        reason = f"{error}; {self._what_stays()}"
+        reason = f"{error}; {what_stays(self._saga.phase, removed=self._is_removed)}"
         removed = self._is_removed
         if not nothing_begun_is_forgotten():
             removed = removed or self._saga.phase is not Phase.REMOVING
@@ -159,16 +141,3 @@ class Endings(Conversation):
             )
         elif said is None or said.choice is Choice.ABANDON:
             raise StepFailed("node", "NodeNotReady", f"{pins.node} is not Ready, and nobody said `retry`")
-
-    def _what_stays(self) -> str:
-        if self._saga.phase in REJOINED:
-            stays = (
-                "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
-            )
-        elif not self._is_removed:
-            stays = "nobody can tell whether the member is removed: the cordon, the flag existing and OnDelete stay"
-        else:
-            stays = (
-                "the member is removed: the flag existing and OnDelete stay, harmless for members with data"
-            )
-        return f"{stays}; the PodDisruptionBudget is back"

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from workflows.endings import Endings
 from workflows.saga import StepFailed, Stopped, nothing_begun_is_forgotten
+from workflows.ways_back import undo_what_was_begun
 
 with workflow.unsafe.imports_passed_through():
     from activities.data_directory import DataDirectoryActivities as Data
@@ -184,10 +185,16 @@ class ReplaceEtcdReplica(Endings):
             await self._settle_what_was_sent()
         else:
             self._saga.past_the_point_of_no_return = self._is_removed = True
+            # Older histories have but these two.
             self._saga.undo_with(Utility.delete_utility_pod, Order, f"delete the utility Pod on {pins.node}")
             self._saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
-        if self._saga.past_the_point_of_no_return or (resume and resume.heir_of):
-            self._inherits = nothing_begun_is_forgotten() and self._undo_what_was_begun(pins, resume)
+        if (
+            resume
+            and (resume.heir_of or self._saga.past_the_point_of_no_return)
+            and nothing_begun_is_forgotten()
+        ):
+            self._inherits = True
+            undo_what_was_begun(self._saga, pins, resume.backup or self._backup)
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
         if empties:

@@ -13,17 +13,14 @@ from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlrea
 
 from workflows import chronicle, options, telling
 from workflows.saga import Activity, O, R, Saga, StepFailed, begin
+from workflows.ways_back import undo_what_was_begun
 
 with workflow.unsafe.imports_passed_through():
     from activities.etcd_members import EtcdMemberActivities as Members
     from activities.janitor import JanitorActivities as Janitor
-    from activities.node import NodeActivities as Node
-    from activities.pod_disruption_budget import PodDisruptionBudgetActivities as Budget
     from activities.replacement_record import RecordActivities as Record
-    from activities.stateful_set import StatefulSetActivities as Template
-    from activities.utility_pod import UtilityPodActivities as Utility
-    from replace_etcd.models.orders import ClosingOrder, Fence, Order, PdbOrder, RemovalSettled, UncordonOrder
-    from replace_etcd.models.phase import PAST_THE_REMOVAL, REJOINED, Phase
+    from replace_etcd.models.orders import ClosingOrder, Fence, Order, RemovalSettled
+    from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
     from replace_etcd.models.request import Limits
     from replace_etcd.models.restoring import (
         ID_PREFIX,
@@ -38,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
         Verdict,
     )
     from replace_etcd.models.result import Outcome
-    from replace_etcd.narration import invalid_input, restored_details
+    from replace_etcd.narration import invalid_input, restored_details, what_stays
     from replace_etcd.search_attributes import (
         FAILED_REPLICA,
         OUTCOME,
@@ -155,13 +152,7 @@ class RestoreInterruptedReplacement:
         saga, pins = self._saga, taken.pins
         saga.bind(pins, Limits(), heir_of=taken.heir_of)
         saga.enter(taken.furthest)
-        saga.undo_with(
-            Budget.restore_pod_disruption_budget, PdbOrder, f"{pins.pdb} back", backup=taken.backup
-        )
-        saga.undo_with(Template.restore_flag_and_strategy, Order, "flag and update strategy back")
-        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} with its old flag")
-        saga.undo_with(Utility.delete_utility_pod, Order, "delete the utility Pod")
-        saga.undo_with(Node.uncordon_node, UncordonOrder, f"uncordon {pins.node}")
+        undo_what_was_begun(saga, pins, taken.backup)
         saga.undo_with(Record.delete_replacement_record, Order, "delete the record")
         ended = f"{found.workflow_id} was ended from outside while {found.phase.value}"
         if by_hand:
@@ -171,7 +162,7 @@ class RestoreInterruptedReplacement:
             await saga.roll_back()
             return f"{ended}; everything is back"
         removed = settled.is_removed
-        reason = f"{ended}; {_what_stays(taken.furthest, removed=removed)}; the next start goes on from there"
+        reason = f"{ended}; {what_stays(taken.furthest, removed=removed)}; the next start goes on from there"
         return await self._rest(reason, removed=removed)
 
     async def _settled(self, taken: TakenOver) -> RemovalSettled:
@@ -225,14 +216,6 @@ class RestoreInterruptedReplacement:
         if self._saga.phase is not Phase.PREFLIGHT:
             workflow.upsert_search_attributes([PHASE.value_set(self._saga.phase.value)])
         workflow.set_current_details(restored_details(self._records, self._saga.steps, self._saga.current))
-
-
-def _what_stays(furthest: Phase, *, removed: bool) -> str:
-    if not removed:
-        return "nobody can tell whether the member is removed: the cordon, flag existing and OnDelete stay"
-    if furthest in REJOINED:
-        return "the new member is a voter; what of flag and updateStrategy is not back yet stays as it is"
-    return "the member is removed: flag existing and OnDelete stay, the PodDisruptionBudget is as before"
 
 
 def _words(request: RestoreRequest) -> str | None:

@@ -31,12 +31,13 @@ BEFORE = (
     " a survivor, and do not remove the member by hand now."
 )
 RESTING = (
-    "The replacement has stopped here: the budget stands. Unless the last sentence says otherwise, no utility Pod is"
-    " left, {node} is schedulable, and {replica} restarts again and again with existing, which is harmless."
+    "It has stopped here: the budget stands. Unless the last sentence says otherwise, no utility Pod is left,"
+)
+RESTING_REMOVED = (
+    "{node} is schedulable, and {replica} restarts again and again with existing, which is harmless."
 )
 RESTING_UNKNOWN = (
-    "The replacement has stopped here: the budget stands. Unless the last sentence says otherwise, no utility Pod is"
-    " left, and {node} stays cordoned until the member is found to be removed: {replica} must not start before that."
+    "and {node} stays cordoned until the member is found to be removed: {replica} must not start before that."
 )
 
 
@@ -70,7 +71,7 @@ def _state(record: Record) -> str:
     furthest = _furthest(record)
     sentences = [STATES.get(furthest, BEFORE)]
     if furthest in STATES and _rests(record):
-        sentences.append(RESTING_UNKNOWN if furthest is Phase.REMOVING else RESTING)
+        sentences += [RESTING, RESTING_UNKNOWN if furthest is Phase.REMOVING else RESTING_REMOVED]
     if furthest in STATES and furthest not in REJOINED:
         sentences.append(NEVER)
     facts = {"id": record.member_id, "replica": record.replica, "node": record.node}

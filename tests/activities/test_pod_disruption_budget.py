@@ -155,7 +155,7 @@ async def test_a_run_that_was_reset_to_before_the_backup_has_what_its_predecesso
 
 
 async def test_without_a_backup_in_the_order_the_one_in_the_record_comes_back(bench: Bench) -> None:
-    """A run that was reset to before the backup, and is stopped there, has none to give."""
+    """An heir that is stopped before its own backup has none to give where its plan knew of none."""
     activities, backup = await with_budget(bench)
     await bench.run(activities.delete_pod_disruption_budget, bench.order(PdbOrder, backup=backup))
     order = bench.order(PdbOrder, Phase.ROLLING_BACK, backup=Backup())

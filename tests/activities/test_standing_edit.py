@@ -29,20 +29,21 @@ async def guarded(bench: Bench) -> Bench:
 
 
 @asynccontextmanager
-async def guard(bench: Bench, phase: Phase = Phase.REMOVING) -> AsyncIterator[asyncio.Future[object]]:
+async def guard(
+    bench: Bench, phase: Phase = Phase.REMOVING, furthest: Phase = Phase.PREFLIGHT
+) -> AsyncIterator[asyncio.Future[object]]:
     """Stand guard, or say that there is nothing to guard, and end it as Temporal does."""
     environment, stands = ActivityEnvironment(), asyncio.Event()
     environment.on_heartbeat = lambda said, *_: stands.set() if "waiting for" in str(said) else None
     order = bench.order(Order, phase)
-    if phase is Phase.HELD:
-        order = order.model_copy(
-            update={"fence": order.fence.model_copy(update={"furthest": Phase.CLEANING})}
-        )
-    standing = environment.run(GuardActivities(bench.tools).stand_guard, order)
+    fence = order.fence.model_copy(update={"furthest": furthest})
+    standing = environment.run(
+        GuardActivities(bench.tools).stand_guard, order.model_copy(update={"fence": fence})
+    )
     task: asyncio.Future[object] = asyncio.ensure_future(standing)
     waiting = asyncio.create_task(stands.wait())
     either: set[asyncio.Future[Any]] = {task, waiting}
-    await asyncio.wait(either, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert (await asyncio.wait(either, timeout=30, return_when=asyncio.FIRST_COMPLETED))[0]
     waiting.cancel()
     try:
         yield task
@@ -148,14 +149,14 @@ async def test_a_guard_whose_record_is_deleted_is_begun_anew(guarded: Bench) -> 
     await guarded.run(
         StatefulSetActivities(guarded.tools).join_existing_on_delete, guarded.order(Order, Phase.CLEANING)
     )
-    async with guard(guarded, Phase.HELD) as first:
+    async with guard(guarded, Phase.HELD, Phase.CLEANING) as first:
         await patch(guarded, ROLLING)
         await until(guarded, stands(guarded))
         await delete_record(guarded)
         await patch(guarded, ROLLING)
         with pytest.raises(RecordGone):
             await asyncio.wait_for(first, 30)
-    async with guard(guarded, Phase.HELD):
+    async with guard(guarded, Phase.HELD, Phase.CLEANING):
         await until(guarded, stands(guarded))
 
 

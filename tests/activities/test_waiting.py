@@ -11,6 +11,7 @@ from replace_etcd.models.orders import NewMemberOrder
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Member
 from tests.activities.conftest import Bench
+from tests.unit.scripted_etcd import status_of
 
 
 async def test_the_writes_that_a_voter_serves_are_no_progress_of_a_pod_that_is_never_ready(
@@ -24,14 +25,7 @@ async def test_the_writes_that_a_voter_serves_are_no_progress_of_a_pod_that_is_n
 
     async def status(*_: object) -> MemberStatus:
         index = next(indexes)
-        return MemberStatus(
-            member_id="b2",
-            cluster_id="c",
-            version="3.5.35",
-            leader_id="a0",
-            raft_index=index,
-            raft_applied_index=index,
-        )
+        return status_of("b2", index, index)
 
     monkeypatch.setattr(activities._survivors, "members", members)
     monkeypatch.setattr(activities._survivors, "status", status)

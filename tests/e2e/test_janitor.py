@@ -1,15 +1,12 @@
 """Runs that are ended from outside: what they took away comes back, and no run that lives is ever touched."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
@@ -31,6 +28,7 @@ from tests.e2e.conftest import (
     worker_of,
 )
 from tests.e2e.test_never_worse import BLOCKING, nothing_left_behind
+from tests.resets import FIRST_TASK, reset_to
 
 TYPE = "RestoreInterruptedReplacement"
 CHILD = f"restore-etcd.{NAMESPACE}"
@@ -127,16 +125,8 @@ async def is_mid_way(scene: Scene) -> bool:
 
 async def reset(scene: Scene, run: Run) -> Run:
     """To the beginning, as `temporal workflow reset` does it."""
-    answer = await scene.client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=scene.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=run.id),
-            reason="a test",
-            workflow_task_finish_event_id=4,
-            request_id=uuid.uuid4().hex,
-        )
-    )
-    return scene.client.get_workflow_handle(run.id, run_id=answer.run_id, result_type=ReplacementResult)
+    again = await reset_to(scene.client, run.id, FIRST_TASK)
+    return scene.client.get_workflow_handle(run.id, run_id=again, result_type=ReplacementResult)
 
 
 async def test_a_run_terminated_during_the_drain_is_rolled_back_by_the_schedule(tmp_path: Path) -> None:

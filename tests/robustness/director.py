@@ -8,7 +8,6 @@ replacement, it is started again until it comes to an end of its own (`go_on`).
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
@@ -27,6 +24,7 @@ from replace_etcd.models import Input
 from replace_etcd.models.request import Choice, Resolution, Word
 from replace_etcd.models.restoring import WORKFLOW_TYPE, RestoreResult
 from replace_etcd.models.result import Outcome, ReplacementResult
+from tests.resets import reset_to, tasks_that_scheduled
 from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way
 from tests.robustness.judge import EVERYTHING_BACK, Look, judge
 from tests.robustness.judge import Story as Seen
@@ -346,26 +344,15 @@ class Play:
     async def _reset(self, cell: Cell, held: Held | None = None) -> bool:
         """Back to before the activity was scheduled; a run that resumed may have had nothing to do with it."""
         handle = self._run_of(cell)
-        point, run_id = 0, handle.run_id or handle.result_run_id or ""
-        async for event in handle.fetch_history_events():
-            scheduled = event.activity_task_scheduled_event_attributes
-            if scheduled.activity_type.name == cell.row.activity:
-                point = scheduled.workflow_task_completed_event_id
-        if not point:
+        points = await tasks_that_scheduled(handle, cell.row.activity)
+        if not points:
             return False
-        request = ResetWorkflowExecutionRequest(
-            namespace=self._stage.temporal.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=run_id),
-            reason=cell.name,
-            workflow_task_finish_event_id=point,
-            request_id=uuid.uuid4().hex,
-        )
-        answer = await self._stage.temporal.workflow_service.reset_workflow_execution(request)
+        run_id = handle.run_id or handle.result_run_id or ""
+        client = self._stage.temporal
+        again = await reset_to(client, handle.id, points[-1], run_id=run_id, why=cell.name)
         if handle is not self._handle:
             return True
-        self._handle = self._stage.temporal.get_workflow_handle(
-            self._handle.id, run_id=answer.run_id, result_type=ReplacementResult
-        )
+        self._handle = client.get_workflow_handle(handle.id, run_id=again, result_type=ReplacementResult)
         self._started_anew.set()
         return True
 

@@ -3,9 +3,7 @@
 import uuid
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
@@ -14,6 +12,7 @@ from replace_etcd.models.restoring import RestoreResult
 from replace_etcd.models.result import Outcome
 from replace_etcd.runs import Chain
 from replace_etcd.temporal import TemporalRuns, cluster_id
+from tests.resets import FIRST_TASK, reset_to
 from tests.temporal.conftest import QUEUE, Restoring, Temporal, Waiting
 
 Run = WorkflowHandle[Waiting, None]
@@ -21,16 +20,8 @@ Run = WorkflowHandle[Waiting, None]
 
 async def reset(temporal: Temporal, run: Run) -> Run:
     """As `temporal workflow reset` does it, to the first task."""
-    answer = await temporal.client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=temporal.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=run.id, run_id=str(run.run_id)),
-            reason="a test",
-            workflow_task_finish_event_id=4,
-            request_id=uuid.uuid4().hex,
-        )
-    )
-    return temporal.client.get_workflow_handle_for(Waiting.run, run.id, run_id=answer.run_id)
+    again = await reset_to(temporal.client, run.id, FIRST_TASK, run_id=str(run.run_id))
+    return temporal.client.get_workflow_handle_for(Waiting.run, run.id, run_id=again)
 
 
 async def test_a_run_lives_until_it_is_closed(temporal: Temporal) -> None:

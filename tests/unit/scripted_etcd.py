@@ -12,6 +12,7 @@ import trustme
 
 from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import AdminCluster, CommandResult, Kind, Object
+from replace_etcd.etcd import MemberStatus
 from replace_etcd.models.record import Record
 from replace_etcd.runs import Chain, UntoldEnd
 from replace_etcd.settings import Settings
@@ -30,6 +31,18 @@ def certificate(days: float = 30) -> str:
         .cert_chain_pems[0]
         .bytes()
         .decode()
+    )
+
+
+def status_of(member_id: str, applied: int, of: int) -> MemberStatus:
+    """What a member says that has applied so much of what it knows of."""
+    return MemberStatus(
+        member_id=member_id,
+        cluster_id="c",
+        version="3.5.35",
+        leader_id="a0",
+        raft_index=of,
+        raft_applied_index=applied,
     )
 
 

@@ -12,8 +12,8 @@ from activities import drain
 from activities.drain import Drain
 from activities.etcd_members import _catching_up
 from replace_etcd.cluster import Eviction
-from replace_etcd.etcd import MemberStatus
 from replace_etcd.settings import Settings
+from tests.unit.scripted_etcd import status_of
 
 
 class Node:
@@ -74,17 +74,7 @@ async def test_a_drain_says_how_many_pods_are_gone_and_what_the_others_wait_for(
 
 
 def test_a_learner_says_how_far_behind_it_is() -> None:
-    def status(index: int, applied: int) -> MemberStatus:
-        return MemberStatus(
-            member_id="a",
-            cluster_id="c",
-            version="3.5",
-            leader_id="b",
-            raft_index=index,
-            raft_applied_index=applied,
-        )
-
     assert (
-        _catching_up(status(4300, 4200), status(5400, 5390))
+        _catching_up(status_of("b2", 4200, 4300), status_of("a0", 5390, 5400))
         == "learner at raft index 4200 of 5400, 1200 behind"
     )

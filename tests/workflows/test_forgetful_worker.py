@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -25,6 +23,7 @@ from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import register_search_attributes
+from tests.resets import reset_to, tasks_that_scheduled
 from tests.workflows.conftest import Stage, playing
 from tests.workflows.script import PLAN, Script
 from tests.workflows.test_hold import asked, dead_node, resuming
@@ -180,32 +179,14 @@ async def test_a_hold_that_is_reset_to_its_last_task_still_takes_an_answer(
     async with playing(client, script, max_cached_workflows=0) as stage:
         handle = await stage.start()
         await asyncio.wait_for(guarding.wait(), WITHIN)
-        again = await reset_to_before(client, handle, GUARD)
+        (point,) = await tasks_that_scheduled(handle, GUARD)
+        again = client.get_workflow_handle(handle.id, run_id=await reset_to(client, handle.id, point))
         await asked(again)
         await again.execute_update("resolve", {"choice": "abandon", "by": "ann"})
         with pytest.raises(WorkflowFailureError, match="Workflow execution failed"):
             await asyncio.wait_for(again.result(), WITHIN)
     assert script.orders[GUARD]["fence"]["furthest"] == "restoring"
     assert script.calls[-1] == "close_replacement_record"
-
-
-async def reset_to_before(client: Client, handle: Handle, activity: str) -> Handle:
-    """As `temporal workflow reset` does it, to the task that has scheduled this activity."""
-    points = [
-        event.activity_task_scheduled_event_attributes.workflow_task_completed_event_id
-        for event in (await handle.fetch_history()).events
-        if event.activity_task_scheduled_event_attributes.activity_type.name == activity
-    ]
-    answer = await client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=handle.result_run_id or ""),
-            reason="a test",
-            workflow_task_finish_event_id=points[0],
-            request_id=uuid.uuid4().hex,
-        )
-    )
-    return client.get_workflow_handle(handle.id, run_id=answer.run_id)
 
 
 async def test_a_cancel_that_comes_with_the_start_ends_it_with_an_outcome(

@@ -51,12 +51,13 @@ async def asked(handle: Handle) -> Progress:
             return progress
 
 
-async def held(stage: Stage, failing: str) -> Handle:
+async def held(stage: Stage, failing: str, kind: str = "Invalid") -> Handle:
     """A replacement that holds because this step failed; it goes on standing guard until somebody speaks."""
-    stage.script.fail(failing)
+    stage.script.fail(failing, kind)
     guarding = stage.script.block("stand_guard")
     handle = await stage.start()
     await asyncio.wait_for(guarding.wait(), 30)
+    guarding.clear()
     return handle
 
 
@@ -92,7 +93,6 @@ async def test_retry_looks_again_and_goes_on_from_what_is_there(stage: Stage) ->
 async def test_a_retry_that_is_refused_holds_again_with_the_refusal(stage: Stage) -> None:
     handle = await held(stage, "add_member")
     stage.script.answers["preflight"] = Preflighted(plan=REFUSING)
-    stage.script.begun["stand_guard"].clear()
     await handle.execute_update("resolve", {"choice": "retry", "by": "ann"})
     await asyncio.wait_for(stage.script.begun["stand_guard"].wait(), 30)
     assert "1 of 3 (recover it)" in stage.script.orders["note_hold"]["reason"]
@@ -409,12 +409,7 @@ async def test_an_heir_past_the_removal_that_gives_a_dead_node_up_puts_the_budge
 
 async def unknown(stage: Stage) -> Handle:
     """A replacement that holds since nobody can tell whether its removal is applied."""
-    stage.script.fail("remove_member", "OutcomeUnknown")
-    guarding = stage.script.block("stand_guard")
-    handle = await stage.start()
-    await asyncio.wait_for(guarding.wait(), 30)
-    stage.script.begun["stand_guard"].clear()
-    return handle
+    return await held(stage, "remove_member", "OutcomeUnknown")
 
 
 async def retried(stage: Stage, handle: Handle, plan: Plan) -> None:
@@ -457,11 +452,10 @@ async def test_a_retry_of_a_removal_that_is_lost_has_a_way_back_again(stage: Sta
     await retried(stage, handle, resuming(Phase.PROTECTING))
     error, _ = await stage.failure(handle)
     assert error.type == "RolledBack"
-    again = [name for name in MAKE_ROOM if name not in ("preflight",)]
     assert stage.script.calls[before:] == [
         "preflight",
         "settle_removal",
-        *again,
+        *MAKE_ROOM[1:],
         "settle_removal",
         *ROLL_BACK_ORDER,
     ]

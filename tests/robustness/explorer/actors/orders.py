@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
-
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from tests.resets import reset_to
 from tests.robustness.explorer.actors import Actor
 from tests.robustness.explorer.schedule import Fault
 from tests.robustness.explorer.stage import WORKFLOW_ID, Stage
@@ -53,14 +50,7 @@ async def reset(stage: Stage, fault: Fault) -> str:
     if not points:
         return "too early"
     point = points[int((len(points) - 1) * fault.params["back"])]
-    request = ResetWorkflowExecutionRequest(
-        namespace="default",
-        workflow_execution=WorkflowExecution(workflow_id=WORKFLOW_ID, run_id=history.run_id),
-        reason=REASON,
-        workflow_task_finish_event_id=point,
-        request_id=str(uuid.uuid4()),
-    )
-    await stage.client.workflow_service.reset_workflow_execution(request)
+    await reset_to(stage.client, WORKFLOW_ID, point, run_id=history.run_id, why=REASON)
     return f"to event {point} of {history.events[-1].event_id}"
 
 
