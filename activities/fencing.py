@@ -23,6 +23,7 @@ from replace_etcd.errors import (
     ClusterError,
     Conflict,
     LockLost,
+    MoreToPutBack,
     Moved,
     NotYet,
     OutcomeUnknown,
@@ -98,6 +99,7 @@ class Attempt:
 
         None where the namespace is gone and the record with it: nobody can hold it, or anything in there.
         """
+        must_know_what_was_begun(self._order)
         while True:
             try:
                 config_map, record = await self._read_or_write_again()
@@ -291,6 +293,14 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
         await attempt.end()
         raise
     await attempt.end()
+
+
+def must_know_what_was_begun(order: Order) -> None:
+    """`MoreToPutBack` where a run that was reset goes back by what it knows: it may have been reset to before that."""
+    fence = order.fence
+    was_reset = fence.run_id != fence.first_run_id
+    if fence.phase is Phase.ROLLING_BACK and was_reset and not fence.every_way_back:
+        raise MoreToPutBack("this run was reset, and may have begun more than it knows of")
 
 
 def must_not_be_taken(record: Record) -> None:

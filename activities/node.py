@@ -83,18 +83,25 @@ class NodeActivities:
     @step
     async def cordon_node(self, order: Order) -> Done:
         """Mark the node unschedulable, with this user cluster as a holder; done where it holds already."""
-        return await self._change(
-            order, lambda node, holder: cordon(node, holder, adopt=order.pins.cordon_is_ours)
-        )
+        ours = partial(cordon, adopt=order.pins.cordon_is_ours)
+        async with fenced(self._tools, order) as attempt:
+            return Done(note=await self._patch(attempt, order.pins, ours))
 
     @step
     async def uncordon_node(self, order: UncordonOrder) -> Done:
         """Leave the holders; the last one to leave makes the node schedulable, if it was so before.
 
         On the way forward the node stays ours alone until the new member's pod was restarted: under the cordon of
-        the next replacement it would not come back, and its voter be missing.
+        the next replacement it would not come back, and its voter be missing. On the way back so does every other
+        node that this user cluster has: its pod may have moved to one that a run which was reset knows nothing of.
         """
-        return await self._change(order, partial(uncordon, alone=order.keeps_it), leaves=True)
+        async with fenced(self._tools, order) as attempt:
+            leave = partial(uncordon, alone=order.keeps_it)
+            note = await self._patch(attempt, order.pins, leave, leaves=True)
+            for pins in [] if order.keeps_it else await self._held_too(order.pins):
+                await give_node_up(self._tools, attempt, pins)
+                note = f"{note}; {pins.node} is given up, too"
+        return Done(note=note)
 
     @step
     async def watch_failed_member(self, order: Order) -> Done:
@@ -201,11 +208,27 @@ class NodeActivities:
             raise Moved(f"the eviction of pod {pins.replica} was refused as a conflict")
         return Done(note="the pod of the plan is gone already")
 
-    async def _change(
-        self, order: Order, change: Callable[[Object, str], tuple[Patch, str]], *, leaves: bool = False
-    ) -> Done:
+    async def _held_too(self, pins: Pins) -> list[Pins]:
+        """The other nodes that this user cluster's replacement has: this one's, since there is one at a time."""
+        return [
+            pins.model_copy(update={"node": node["metadata"]["name"], "node_uid": node["metadata"]["uid"]})
+            for node in await self._tools.cluster.find(NODE)
+            if node["metadata"]["name"] != pins.node
+            and (
+                HOLDER_PREFIX + pins.user_cluster in cordon_holders(node)
+                or holder_of(node) == pins.user_cluster
+            )
+        ]
+
+    async def _patch(
+        self,
+        attempt: Attempt,
+        pins: Pins,
+        change: Callable[[Object, str], tuple[Patch, str]],
+        *,
+        leaves: bool = False,
+    ) -> str:
         """Patch the node; one that is not the one of the plan any more can only be left."""
-        pins = order.pins
         note = ""
 
         def decide(node: Object | None) -> Patch:
@@ -218,9 +241,8 @@ class NodeActivities:
             operations, note = change(node, HOLDER_PREFIX + pins.user_cluster)
             return operations
 
-        async with fenced(self._tools, order) as attempt:
-            await guarded_patch(self._tools, attempt, NODE, pins.node, None, change=decide)
-        return Done(note=note)
+        await guarded_patch(self._tools, attempt, NODE, pins.node, None, change=decide)
+        return note
 
 
 def seen_just_now(seen: datetime | None, now: datetime, attempt: int) -> bool:

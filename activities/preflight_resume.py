@@ -43,7 +43,7 @@ async def look_at_record(looks: Looks) -> None:
     if record.taken_by_hand:
         says = f"{record.taken_by_hand} goes on with {record.workflow_id} by hand"
         findings.refuse("no other replacement", says, GIVE_BACK.format(looks.namespace, name))
-    elif record.run_id == looks.run_id and record.furthest in BEFORE_THE_REMOVAL:
+    elif looks.run_id == record.run_id == record.first_run_id and record.furthest in BEFORE_THE_REMOVAL:
         findings.ok("no other replacement", "the record is this run's own")
     elif chain is Chain.CLOSED:
         looks.record = record

@@ -93,6 +93,10 @@ class RemovalForgotten(LockLost):
     """A run that was reset to before the removal does not know of it: it has to look again."""
 
 
+class MoreToPutBack(ReplacementError):
+    """A run that was reset may have forgotten what it has begun: the record is asked before anything goes back."""
+
+
 class UtilityPodGone(ReplacementError):
     """Somebody deleted the utility Pod, through which the volume is emptied: another one has to be made."""
 

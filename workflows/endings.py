@@ -10,6 +10,7 @@ from temporalio import workflow
 
 from workflows.conversation import HELD, NODE_DOWN, Conversation
 from workflows.saga import StepFailed, Stopped, nothing_begun_is_forgotten
+from workflows.ways_back import undo_what_was_begun
 
 with workflow.unsafe.imports_passed_through():
     from activities.dead_node import DeadNodeActivities as DeadNode
@@ -64,12 +65,26 @@ class Endings(Conversation):
             outcome = Outcome.REFUSED if nothing_begun else Outcome.LEFT_INCOMPLETE
             self._fail(outcome, f"{error}; this run changes nothing any more")
         try:
-            await self._saga.roll_back()
+            await self._put_everything_back()
         except StepFailed as late:
             self._fail(Outcome.LEFT_INCOMPLETE, f"{late}; this run changes nothing any more")
         if stopped:
             await self._cancelled("everything is back")
         self._fail(Outcome.ROLLED_BACK, f"{error}; everything is back")
+
+    async def _put_everything_back(self) -> None:
+        """By the record, and by every way back there is, where this run may have forgotten what it has begun."""
+        try:
+            await self._saga.roll_back()
+        except StepFailed as error:
+            if not error.forgets_what_was_begun:
+                raise
+            recalled = await self._saga.compensate(
+                Record.recall_what_was_begun, Order, "what was begun before this run was reset?"
+            )
+            self._saga.pins = recalled.pins
+            undo_what_was_begun(self._saga, self._backup)
+            await self._saga.roll_back()
 
     async def _hold(self, error: Stopped | StepFailed, limits: Limits) -> None:
         """Rest safely and ask what to do; returns where somebody says `retry`."""

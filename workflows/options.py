@@ -17,8 +17,9 @@ HEARTBEAT = timedelta(seconds=10)
 FIRST_PAUSE = timedelta(milliseconds=500)
 LONGEST_PAUSE = timedelta(seconds=15)
 # Another order has the record: nothing that this run could do would be right. Without progress, people decide.
-# Without the utility Pod, or with another pod on the volume, room has to be made once more.
-LATE = ["LockLost", "RemovalForgotten", "NoProgress", "UtilityPodGone", "VolumeTaken"]
+# Without the utility Pod, or with another pod on the volume, room has to be made once more. What an earlier run has
+# begun is found out before anything goes back.
+LATE = ["LockLost", "RemovalForgotten", "NoProgress", "UtilityPodGone", "VolumeTaken", "MoreToPutBack"]
 WHILE_IT_GOES_ON = timedelta(days=30)  # the activity itself gives up when there is no progress
 
 
@@ -69,6 +70,7 @@ PAST_THE_POINT_OF_NO_RETURN = {
 
 COMPENSATIONS = {
     "settle_removal": Patience(seconds(120)),
+    "recall_what_was_begun": Patience(seconds(60)),
     "restore_pod_disruption_budget": Patience(seconds(90)),
     "restore_flag_and_strategy": Patience(seconds(120)),
     "replace_pod_with_wrong_flag": Patience(seconds(180)),

@@ -194,7 +194,7 @@ class ReplaceEtcdReplica(Endings):
             and nothing_begun_is_forgotten()
         ):
             self._inherits = True
-            undo_what_was_begun(self._saga, pins, resume.backup or self._backup)
+            undo_what_was_begun(self._saga, resume.backup or self._backup)
         empties = step in (Phase.PROTECTING, Phase.CLEANING)
         pins = await self._take_hold(request, pins, empties=empties)
         if empties:

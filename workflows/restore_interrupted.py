@@ -149,11 +149,10 @@ class RestoreInterruptedReplacement:
 
     async def _put_back(self, found: Restored, taken: TakenOver, by_hand: str | None) -> str:
         """The same ways back that a run takes itself; returns the reason that is written down."""
-        saga, pins = self._saga, taken.pins
-        saga.bind(pins, Limits(), heir_of=taken.heir_of)
+        saga = self._saga
+        saga.bind(taken.pins, Limits(), heir_of=taken.heir_of)
         saga.enter(taken.furthest)
-        undo_what_was_begun(saga, pins, taken.backup)
-        saga.undo_with(Record.delete_replacement_record, Order, "delete the record")
+        undo_what_was_begun(saga, taken.backup)
         ended = f"{found.workflow_id} was ended from outside while {found.phase.value}"
         if by_hand:
             ended = f"{found.workflow_id} was taken over by hand while {found.phase.value}: {by_hand}"

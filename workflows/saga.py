@@ -116,6 +116,11 @@ class StepFailed(Exception):
         return self.kind in ("UtilityPodGone", "VolumeTaken")
 
     @property
+    def forgets_what_was_begun(self) -> bool:
+        """Whether this run was reset, and may have been to before what is to be put back."""
+        return self.kind == "MoreToPutBack"
+
+    @property
     def is_late(self) -> bool:
         """Whether another order has the record, so that this run must not even compensate."""
         return self.kind in ("LockLost", "RemovalForgotten")
@@ -141,7 +146,8 @@ class Saga:
         self._generation = 0
         self._running: workflow.ActivityHandle[Any] | None = None
         self._guard_shows_its_end: asyncio.Task[None] | None = None
-        self._pins: Pins | None = None
+        self.pins: Pins  # bound before the first order
+        self.knows_every_way_back = False
         self._limits = Limits()
         self._heir_of: list[str] = []
 
@@ -152,7 +158,7 @@ class Saga:
 
     def bind(self, pins: Pins, limits: Limits, *, heir_of: list[str] | None = None) -> None:
         """From here on every order carries these pins, and names those whose record this run has taken over."""
-        self._pins = pins
+        self.pins = pins
         self._limits = limits
         self._heir_of = heir_of or []
 
@@ -306,8 +312,9 @@ class Saga:
             phase=phase,
             furthest=self._furthest if self.past_the_point_of_no_return else Phase.PREFLIGHT,
             heir_of=self._heir_of,
+            every_way_back=self.knows_every_way_back,
         )
-        return order(pins=self._pins, fence=fence, **fields)
+        return order(pins=self.pins, fence=fence, **fields)
 
     async def _execute(
         self, activity: Activity[O, R], order: O, summary: str, patience: options.Patience, retry: Any

@@ -18,6 +18,7 @@ class Fence(Message):
     `generation` grows with every order of a run; `first_run_id` outlives a reset of the workflow. `heir_of` are
     the first runs of those whose record this run has taken over: what they left is this run's. `furthest` is how far
     the run has come where its member is removed: a record that is gone, and written again in a hold, says it too.
+    `every_way_back`: whether all that may have been begun is put back, and not only what this run knows of.
     """
 
     workflow_id: str
@@ -27,6 +28,7 @@ class Fence(Message):
     phase: Phase
     furthest: Phase = Phase.PREFLIGHT
     heir_of: list[str] = []
+    every_way_back: bool = True
 
 
 class Order(Message):
@@ -110,6 +112,12 @@ class Done(Message):
     finished_at: datetime = LONG_AGO
     attempts: int = 1
     note: str = ""
+
+
+class Recalled(Done):
+    """With which pins the record says that the run has begun what it may have forgotten."""
+
+    pins: Pins
 
 
 class BackedUp(Done):

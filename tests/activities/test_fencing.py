@@ -17,6 +17,7 @@ from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import CONFIG_MAP, NODE, Object
 from replace_etcd.errors import (
     LockLost,
+    MoreToPutBack,
     Moved,
     NotYet,
     OutcomeUnknown,
@@ -330,6 +331,76 @@ async def test_deleting_the_record_comes_last_and_is_idempotent(bench: Bench) ->
     await bench.run(record.delete_replacement_record, order)
     await bench.run(record.delete_replacement_record, order)
     assert await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster) is None
+
+
+async def the_reset(bench: Bench, **changes: object) -> UncordonOrder:
+    """An order to go back, of a run that is a reset of the one that has the record."""
+    bench.runs.newest["the-reset"] = True
+    fence = bench.fence(9, Phase.ROLLING_BACK, run_id="the-reset", **changes)
+    return UncordonOrder(pins=bench.pins, fence=fence)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_reset_puts_nothing_back_before_it_knows_all_that_was_begun(
+    bench: Bench, recorded: bool
+) -> None:
+    """Not even where the record is gone; and nothing in it is written over by the pins of the reset."""
+    if recorded:
+        await bench.claim()
+        before = await read(bench)
+    order = await the_reset(bench, every_way_back=False)
+    with pytest.raises(MoreToPutBack, match="may have begun more than it knows of"):
+        await bench.run(NodeActivities(bench.tools).uncordon_node, order)
+    with pytest.raises(MoreToPutBack):
+        await bench.run(RecordActivities(bench.tools).delete_replacement_record, order)
+    if recorded:
+        assert await read(bench) == before
+        await bench.run(NodeActivities(bench.tools).uncordon_node, await the_reset(bench))
+    else:
+        assert await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster) is None
+
+
+async def test_on_the_way_back_every_node_that_the_user_cluster_has_is_given_up(bench: Bench) -> None:
+    """Its pod has moved from the node of a run that was reset; what others hold stays theirs."""
+    await bench.claim()
+    node = NodeActivities(bench.tools)
+    await bench.run(node.cordon_node, bench.order(Order, Phase.DRAINING))
+    here = await bench.cluster.get(NODE, bench.pins.node)
+    assert here is not None
+    there = bench.pins.model_copy(update={"node": "node-of-before", "node_uid": "uid-of-before"})
+    order = bench.order(UncordonOrder, Phase.ROLLING_BACK).model_copy(update={"pins": there})
+    kept = order.model_copy(update={"keeps_it": True})
+    await bench.run(node.uncordon_node, kept)
+    assert await is_cordoned(bench), "the way forward gives up what it has taken itself"
+    done = await bench.run(node.uncordon_node, order)
+    assert done.note.endswith(f"{bench.pins.node} is given up, too")
+    assert not await is_cordoned(bench)
+
+
+async def test_a_reset_recalls_the_pins_by_which_something_was_begun(bench: Bench) -> None:
+    """A pod that moved was evicted from another node than the one that the reset knows."""
+    recall = RecordActivities(bench.tools).recall_what_was_begun
+    order = await the_reset(bench)
+    await bench.claim()
+    moved = bench.pins.model_copy(update={"node": "another"})
+    await write(bench, pins=moved, furthest=Phase.DRAINING)
+    assert (await bench.run(recall, order)).pins == moved
+    await write(bench, pins=None)
+    assert (await bench.run(recall, order)).pins == bench.pins, "a record of an older release"
+
+
+async def test_a_reset_that_recalls_a_removal_or_somebody_elses_record_gives_up(bench: Bench) -> None:
+    recall = RecordActivities(bench.tools).recall_what_was_begun
+    await bench.claim()
+    await write(bench, furthest=Phase.REMOVING, run_id="the-reset")  # by an order of a hold
+    with pytest.raises(RemovalForgotten):
+        await bench.run(recall, await the_reset(bench))
+    await write(bench, furthest=Phase.DRAINING)
+    with pytest.raises(LockLost, match="belongs to"):
+        await bench.run(recall, await the_reset(bench, first_run_id="another"))
+    await write(bench, taken_by_hand="ann")
+    with pytest.raises(LockLost, match="ann"):
+        await bench.run(recall, await the_reset(bench))
 
 
 async def in_an_activity(block: object) -> None:

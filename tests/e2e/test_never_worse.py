@@ -12,9 +12,11 @@ from lab.client import LabError
 from lab.options import LabOptions
 from replace_etcd.cluster import CONFIG_MAP, NODE, PDB, POD
 from replace_etcd.models.record import Record
-from replace_etcd.models.result import Outcome
+from replace_etcd.models.result import Outcome, ReplacementResult
 from tests.e2e.conftest import NAMESPACE, Scene, as_before, nothing_lost, replaced, scene_of
+from tests.resets import reset_to, tasks_that_scheduled
 
+BACK_UP = "back_up_pod_disruption_budget"
 BLOCKING = {
     "apiVersion": "policy/v1",
     "kind": "PodDisruptionBudget",
@@ -61,6 +63,31 @@ async def test_a_cancel_during_the_drain_puts_everything_back(tmp_path: Path) ->
             await handle.result()
         assert isinstance(caught.value.cause, CancelledError)
         assert (await scene.progress(handle)).outcome is Outcome.CANCELLED
+        await nothing_left_behind(scene)
+        report = await scene.judgement()
+    nothing_lost(report)
+    as_before(report)
+
+
+async def test_a_run_that_is_stopped_where_it_has_forgotten_what_it_began_puts_everything_back(
+    tmp_path: Path,
+) -> None:
+    """Reset, and cancelled before its next task: it knows of the record, and of none of the steps behind it."""
+    async with scene_of(LabOptions(), tmp_path) as scene:
+        await scene.cluster.create(PDB, BLOCKING, "user-cluster-2")
+        await scene.destroy()
+        handle = await scene.start()
+        await scene.reach(handle, "drain_node")
+        await scene.worker.stop(grace=5.0)
+        (point,) = await tasks_that_scheduled(handle, BACK_UP)
+        run_id = await reset_to(scene.client, handle.id, point)
+        again = scene.client.get_workflow_handle(handle.id, run_id=run_id, result_type=ReplacementResult)
+        await again.cancel()
+        await scene.worker.start()
+        with pytest.raises(WorkflowFailureError) as caught:
+            await again.result()
+        assert isinstance(caught.value.cause, CancelledError)
+        assert await tasks_that_scheduled(again, BACK_UP) == [], "it was to be stopped before"
         await nothing_left_behind(scene)
         report = await scene.judgement()
     nothing_lost(report)

@@ -6,10 +6,10 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from replace_etcd.models.orders import RemovalSettled
+from replace_etcd.models.orders import Recalled, RemovalSettled
 from replace_etcd.models.result import Outcome
 from tests.workflows.conftest import Stage
-from tests.workflows.script import REFUSING, Script
+from tests.workflows.script import PINS, REFUSING, Script
 from tests.workflows.test_order_of_steps import JOIN, MAKE_ROOM, RESTORE
 from workflows.saga import ROLL_BACK_ORDER
 
@@ -20,6 +20,7 @@ BUDGET, FLAG, POD = (
 )
 UTILITY, UNCORDON, RECORD = "delete_utility_pod", "uncordon_node", "delete_replacement_record"
 RESTED = [BUDGET, UTILITY, UNCORDON, "note_hold", "stand_guard", "close_replacement_record"]
+RECALL = "recall_what_was_begun"
 UNDONE_AFTER = {
     "claim_replacement_record": [RECORD],
     "take_node": [UNCORDON, RECORD],
@@ -97,6 +98,35 @@ async def test_a_run_that_lost_the_record_compensates_nothing(stage: Stage) -> N
     error, _ = await stage.failure(await stage.start())
     assert error.type == "LeftIncomplete"
     assert stage.script.calls[-1] == "cordon_node"
+
+
+@pytest.mark.parametrize("failing", ["take_node", "cordon_node"])
+async def test_a_run_that_was_reset_takes_every_way_back_by_the_pins_of_the_record(
+    stage: Stage, failing: str
+) -> None:
+    """It may have been to before steps that it does not know of: its first order to go back is refused."""
+    moved = PINS.model_copy(update={"node": "node-3"})
+    stage.script.answers[RECALL] = Recalled(pins=moved)
+    stage.script.fail(failing)
+    known = undone_after(failing)
+    stage.script.fail(known[0], "MoreToPutBack")
+    error, _ = await stage.failure(await stage.start())
+    assert error.type == "RolledBack"
+    before = MAKE_ROOM[: MAKE_ROOM.index(failing) + 1]
+    assert stage.script.calls == [*before, known[0], RECALL, *ROLL_BACK_ORDER]
+    orders = stage.script.orders
+    assert not orders[failing]["fence"]["every_way_back"]
+    for name in ROLL_BACK_ORDER:
+        assert (orders[name]["fence"]["every_way_back"], orders[name]["pins"]["node"]) == (True, "node-3")
+
+
+async def test_a_run_that_has_forgotten_the_removal_puts_nothing_back(stage: Stage) -> None:
+    stage.script.fail("cordon_node")
+    stage.script.fail(BUDGET, "MoreToPutBack")
+    stage.script.fail(RECALL, "RemovalForgotten")
+    error, _ = await stage.failure(await stage.start())
+    assert error.type == "LeftIncomplete"
+    assert stage.script.calls[-2:] == [BUDGET, RECALL]
 
 
 async def test_a_second_replacement_is_refused_by_the_record(stage: Stage) -> None:
