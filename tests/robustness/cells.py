@@ -28,6 +28,7 @@ class Way(StrEnum):
     ALARMED = "alarmed"
     INTERRUPTED = "interrupted"
     BACK = "back"
+    RESET = "reset"
     HELD = "held"
 
 
@@ -62,7 +63,7 @@ KINDS = {
 }
 ROOM = {"waiting": 8, "anew": 6, "killed": 8, "cancel": 1, "quick": 40, "end": 1}
 TOGETHER = (
-    {Way.FORWARD, Way.BACK},
+    {Way.FORWARD, Way.BACK, Way.RESET},
     {Way.FORWARD, Way.DEAD, Way.ALARMED},
     {Way.FORWARD, Way.ALARMED, Way.INTERRUPTED, Way.HELD},
 )

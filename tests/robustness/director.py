@@ -25,7 +25,7 @@ from replace_etcd.models.request import Choice, Resolution, Word
 from replace_etcd.models.restoring import WORKFLOW_TYPE, RestoreResult
 from replace_etcd.models.result import Outcome, ReplacementResult
 from tests.resets import reset_to, tasks_that_scheduled
-from tests.robustness.cells import Cell, Effect, Fault, Row, Story, Way
+from tests.robustness.cells import POINT_OF_NO_RETURN, Cell, Effect, Fault, Row, Story, Way
 from tests.robustness.judge import EVERYTHING_BACK, Look, judge
 from tests.robustness.judge import Story as Seen
 from tests.robustness.killer import Killer
@@ -64,6 +64,14 @@ FOR_A_WHILE = {
 ONCE = {Fault.FAILS: answers(500), Fault.LOST: lose_the_answer}
 INTERRUPTION = Cell(Row(Way.FORWARD, "cordon_node", 6, Effect.CHANGE, has_exec=False), Fault.JANITOR)
 """A moment at which there is something to put back."""
+FORGETTING = Cell(
+    Row(
+        Way.RESET, "restore_pod_disruption_budget", 0, Effect.CHANGE, has_exec=False, begin=POINT_OF_NO_RETURN
+    ),
+    Fault.RESET,
+)
+"""On the way back; the run that goes on does not know how much of it was done."""
+ON_THE_WAY = (INTERRUPTION, FORGETTING)
 JANITORS = 8
 REJOIN = {"limits": {"rejoin": "PT3S"}}
 
@@ -193,7 +201,9 @@ class Play:
         rules = [Rule(on("note_hold"), asked, times=None)]
         if Way.INTERRUPTED in self._story.ways:
             rules += self._in_the_middle(INTERRUPTION)
-        if Way.BACK in self._story.ways:
+        if Way.RESET in self._story.ways:
+            rules += self._in_the_middle(FORGETTING)
+        if self._story.ways & {Way.BACK, Way.RESET}:
             rules.append(Rule(on("remove_member", path="/configmaps"), answers(403), times=None))
         return rules
 
@@ -272,7 +282,7 @@ class Play:
         async def act() -> None:
             await held.arrived.wait()
             async with nullcontext() if cell.row.way is Way.INTERRUPTED else self._one_at_a_time:
-                if await done[cell.fault](cell, held) and cell is not INTERRUPTION:
+                if await done[cell.fault](cell, held) and cell not in ON_THE_WAY:
                     self.verdict.reached.add(cell)
             held.release()
 

@@ -27,7 +27,7 @@ from tests.robustness.matrix import CLEAN, Matrix, a_matrix, two_workers
 from tests.robustness.real_etcd import RealCluster
 
 AT_ONCE = 12
-WAYS = (Way.FORWARD, Way.INTERRUPTED, Way.BACK, Way.HELD)
+WAYS = (Way.FORWARD, Way.INTERRUPTED, Way.BACK, Way.RESET, Way.HELD)
 Key = tuple[str, str, str]
 
 

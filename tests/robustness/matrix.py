@@ -29,6 +29,7 @@ ENDS = {
     Way.ALARMED: "replaced",
     Way.INTERRUPTED: "replaced",
     Way.BACK: "rolled_back",
+    Way.RESET: "rolled_back",
     Way.HELD: "left_incomplete",
 }
 
@@ -77,6 +78,7 @@ class Matrix:
             *rows(Way.ALARMED, calls[Way.ALARMED], skip=forward),
             *rows(Way.INTERRUPTED, calls[Way.INTERRUPTED], skip=[*forward, *back]),
             *back,
+            *rows(Way.RESET, calls[Way.RESET], POINT_OF_NO_RETURN, skip=[*forward, *back]),
             *held,
         ]
 

@@ -20,7 +20,7 @@ def row(place: int, way: Way = Way.FORWARD) -> Row:
     )
 
 
-TURNS = {Way.BACK: 5, Way.HELD: 7}
+TURNS = {Way.BACK: 5, Way.RESET: 5, Way.HELD: 7}
 ROWS = [row(place, way) for way in Way for place in range(10)]
 
 
