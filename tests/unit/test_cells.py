@@ -3,7 +3,7 @@
 import itertools
 
 from lab.fixture.shapes import SHAPES
-from tests.e2e.cells import ALL, BUDGETS, EACH_ONCE, PAIRWISE, POLICIES
+from tests.e2e.cells import ALL, PAIRWISE
 
 
 def pairs(rows: list[tuple[str, ...]]) -> set[tuple[object, ...]]:
@@ -20,8 +20,3 @@ def test_every_pair_of_values_is_in_ci() -> None:
 def test_the_shapes_that_are_carried_out_are_in_ci() -> None:
     """But one: it is refused unless the other nodes are cordoned."""
     assert {shape for cell in PAIRWISE for shape in cell.shapes} == set(SHAPES) - {"network-disks"}
-
-
-def test_each_run_has_every_policy_and_mode() -> None:
-    assert {cell.policy for cell in EACH_ONCE} == set(POLICIES)
-    assert {cell.budget for cell in EACH_ONCE} == set(BUDGETS)
