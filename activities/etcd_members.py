@@ -19,7 +19,7 @@ from activities.standing_edit import edit_stands
 from activities.stateful_set import flag_in_pod
 from activities.step import Toolbox, step, tell
 from activities.survivors import LAST_PROBE_SECONDS, Survivors, output_of
-from replace_etcd.cluster import POD, CommandResult
+from replace_etcd.cluster import POD, STATEFUL_SET, CommandResult
 from replace_etcd.errors import (
     ClusterError,
     CommandFailed,
@@ -41,6 +41,7 @@ from replace_etcd.models.orders import (
     MembersSeen,
     NewMemberOrder,
     Order,
+    Recalled,
     RemovalSettled,
 )
 from replace_etcd.models.phase import BEFORE_THE_REMOVAL, PAST_THE_REMOVAL, Phase
@@ -149,6 +150,23 @@ class EtcdMemberActivities:
         return RemovalSettled(may_be_sent=may_be_sent, is_removed=is_removed)
 
     @step
+    async def recall_what_was_begun(self, order: Order) -> Recalled:
+        """Ask what the run has begun of which this one is a reset, and whether that has a way back; changes nothing.
+
+        The record tells. Where it is gone there is a way back if every survivor lists the member and no removal is on
+        its way, or if nothing of the plan is there any more. `LockLost` where the record is another replacement's.
+        """
+        record = await Attempt(self._tools, order).look()
+        pins = (record.pins if record else None) or order.pins
+        if record is not None:
+            way_back, furthest = record.furthest not in PAST_THE_REMOVAL, record.furthest
+        else:
+            way_back, furthest = await self._is_lost(pins) or await self._is_another(pins), Phase.REMOVING
+        is_removed = not way_back and await self._is_gone(pins)
+        note = f"{furthest.value}, by the record" if record else "there is no record; asked the survivors"
+        return Recalled(pins=pins, way_back=way_back, furthest=furthest, is_removed=is_removed, note=note)
+
+    @step
     async def add_member(self, order: Order) -> MemberAdded:
         """Add the member under its name's peer URLs; one that is listed and not started is ours, from a retry.
 
@@ -227,6 +245,13 @@ class EtcdMemberActivities:
 
             await _wait(f"voter {new_id}", serves, order.patience_seconds)
         return MembersSeen(members=members, note=f"{pins.member_name} is {new_id}, {len(members)} voters")
+
+    async def _is_another(self, pins: Pins) -> bool:
+        """Whether the StatefulSet of the plan is gone, and its pods with it: nothing is left that could be put back."""
+        found = await self._tools.cluster.get(
+            STATEFUL_SET, self._tools.settings.stateful_set, pins.user_cluster
+        )
+        return found is None or bool(found["metadata"]["uid"] != pins.stateful_set_uid)
 
     async def _is_gone(self, pins: Pins) -> bool:
         """Whether no survivor lists the member; False where they cannot be asked."""
@@ -392,8 +417,7 @@ async def _wait(what: str, reached: Callable[[Progress], Awaitable[bool]], secon
 def _is_the_first(order: Order) -> bool:
     """Whether no attempt to remove the member can have come before this one, of this run or of one before it."""
     fence = order.fence
-    of_its_own = fence.run_id == fence.first_run_id and not fence.heir_of
-    return of_its_own and fence.phase in BEFORE_THE_REMOVAL and activity.info().attempt == 1
+    return not fence.goes_on and fence.phase in BEFORE_THE_REMOVAL and activity.info().attempt == 1
 
 
 def _listed(members: list[Member], member_id: str) -> bool:

@@ -143,6 +143,19 @@ class Attempt:
             raise RecordGone(f"the record (ConfigMap {namespace}/{name}) is gone")
         return config_map, Record.from_data(config_map["data"])
 
+    async def look(self) -> Record | None:
+        """The record of this chain of runs, None where there is none; it is not taken by that.
+
+        `LockLost` where it is another chain's, or a person has taken it.
+        """
+        try:
+            _, record = await self.read()
+        except RecordGone:
+            return None
+        must_not_be_taken(record)
+        self._must_be_of_this_chain(record)
+        return record
+
     def _claim(self, record: Record) -> dict[str, object]:
         """What this attempt writes; no order lowers a phase past the removal to one before it."""
         fence = self._order.fence
@@ -167,11 +180,8 @@ class Attempt:
 
     async def _must_not_be_late(self, record: Record) -> None:
         must_not_be_taken(record)
+        self._must_be_of_this_chain(record)
         fence, info = self._order.fence, activity.info()
-        identity = self._tools.temporal
-        chain = (identity.cluster_id, identity.namespace, fence.workflow_id, fence.first_run_id)
-        if record.chain != chain:
-            raise LockLost(f"the record belongs to {record.workflow_id} (first run {record.first_run_id})")
         if record.run_id == fence.run_id:
             late = (record.generation, record.attempt_number) > (fence.generation, info.attempt)
         else:  # one of the two runs is a reset of the other: the newer one counts
@@ -186,6 +196,11 @@ class Attempt:
             raise RemovalForgotten(
                 f"this run was reset to before a removal that is {record.phase.value} by now"
             )
+
+    def _must_be_of_this_chain(self, record: Record) -> None:
+        identity, fence = self._tools.temporal, self._order.fence
+        if record.chain != (identity.cluster_id, identity.namespace, fence.workflow_id, fence.first_run_id):
+            raise LockLost(f"the record belongs to {record.workflow_id} (first run {record.first_run_id})")
 
     async def _read_or_write_again(self) -> tuple[Object, Record]:
         """Once there is something to put back, a record that somebody deleted does not keep us from it."""
@@ -298,8 +313,7 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
 def must_know_what_was_begun(order: Order) -> None:
     """`MoreToPutBack` where a run that was reset goes back by what it knows: it may have been reset to before that."""
     fence = order.fence
-    was_reset = fence.run_id != fence.first_run_id
-    if fence.phase is Phase.ROLLING_BACK and was_reset and not fence.every_way_back:
+    if fence.phase is Phase.ROLLING_BACK and fence.goes_on and not fence.every_way_back:
         raise MoreToPutBack("this run was reset, and may have begun more than it knows of")
 
 

@@ -33,9 +33,13 @@ async def guarded_patch(
         guard = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
         await attempt.hold()
         try:
-            return await tools.cluster.patch(kind, name, namespace, [guard, *operations])
+            patched = await tools.cluster.patch(kind, name, namespace, [guard, *operations])
         except Invalid:
+            attempt.settled()  # refused: it has changed nothing
             tries -= 1
             now = await tools.cluster.get(kind, name, namespace)
             if not tries or (now is not None and now["metadata"]["resourceVersion"] == version):
                 raise
+        else:
+            attempt.settled()
+            return patched

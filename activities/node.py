@@ -19,7 +19,7 @@ from activities.side_by_side import side_by_side
 from activities.step import Toolbox, step, tell
 from activities.survivors import LAST_PROBE_SECONDS, Survivors
 from replace_etcd.cluster import NODE, POD, Object, Patch
-from replace_etcd.errors import ClusterError, Moved, NotYet
+from replace_etcd.errors import ClusterError, Forbidden, Invalid, Moved, NotYet
 from replace_etcd.models.orders import Done, DrainOrder, EvictionOrder, NodeTaken, Order, UncordonOrder
 from replace_etcd.models.plan import Pins
 
@@ -92,15 +92,14 @@ class NodeActivities:
         """Leave the holders; the last one to leave makes the node schedulable, if it was so before.
 
         On the way forward the node stays ours alone until the new member's pod was restarted: under the cordon of
-        the next replacement it would not come back, and its voter be missing. On the way back so does every other
-        node that this user cluster has: its pod may have moved to one that a run which was reset knows nothing of.
+        the next replacement it would not come back, and its voter be missing. Whoever goes on with what another run
+        has begun gives up every node that the user cluster has: the pod may have moved, which a reset has forgotten.
         """
         async with fenced(self._tools, order) as attempt:
             leave = partial(uncordon, alone=order.keeps_it)
             note = await self._patch(attempt, order.pins, leave, leaves=True)
-            for pins in [] if order.keeps_it else await self._held_too(order.pins):
-                await give_node_up(self._tools, attempt, pins)
-                note = f"{note}; {pins.node} is given up, too"
+            if order.fence.goes_on and not order.keeps_it:
+                note += await self._give_up_others(attempt, order.pins)
         return Done(note=note)
 
     @step
@@ -208,17 +207,23 @@ class NodeActivities:
             raise Moved(f"the eviction of pod {pins.replica} was refused as a conflict")
         return Done(note="the pod of the plan is gone already")
 
-    async def _held_too(self, pins: Pins) -> list[Pins]:
+    async def _give_up_others(self, attempt: Attempt, pins: Pins) -> str:
         """The other nodes that this user cluster's replacement has: this one's, since there is one at a time."""
-        return [
-            pins.model_copy(update={"node": node["metadata"]["name"], "node_uid": node["metadata"]["uid"]})
-            for node in await self._tools.cluster.find(NODE)
-            if node["metadata"]["name"] != pins.node
-            and (
-                HOLDER_PREFIX + pins.user_cluster in cordon_holders(node)
-                or holder_of(node) == pins.user_cluster
-            )
-        ]
+        notes = ""
+        for node in await self._tools.cluster.find(NODE):
+            name, uid = node["metadata"]["name"], node["metadata"]["uid"]
+            held = HOLDER_PREFIX + pins.user_cluster in cordon_holders(node)
+            if name == pins.node or not (held or holder_of(node) == pins.user_cluster):
+                continue
+            try:
+                await give_node_up(
+                    self._tools, attempt, pins.model_copy(update={"node": name, "node_uid": uid})
+                )
+            except (Forbidden, Invalid) as error:  # it must not keep the rest from going back
+                notes += f"; {name} cannot be given up: {error}"
+            else:
+                notes += f"; {name} is given up, too"
+        return notes
 
     async def _patch(
         self,

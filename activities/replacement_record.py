@@ -15,11 +15,10 @@ from activities.fencing import (
     wait_out,
 )
 from activities.step import Toolbox, step
-from activities.survivors import Survivors
 from replace_etcd.cluster import CONFIG_MAP, Object
-from replace_etcd.errors import Conflict, LockLost, RemovalForgotten
-from replace_etcd.models.orders import ClosingOrder, Done, Order, Recalled
-from replace_etcd.models.phase import PAST_THE_REMOVAL, Phase
+from replace_etcd.errors import Conflict, LockLost
+from replace_etcd.models.orders import ClosingOrder, Done, Order
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.record import Record
 from replace_etcd.models.result import Outcome
 
@@ -29,7 +28,6 @@ class RecordActivities:
 
     def __init__(self, tools: Toolbox) -> None:
         self._tools = tools
-        self._survivors = Survivors(tools)
 
     @step
     async def claim_replacement_record(self, order: Order) -> Done:
@@ -44,31 +42,6 @@ class RecordActivities:
             return await self._find_or_take_over(order, manifest)
         announce(self._tools, Record.from_data(manifest["data"]))
         return Done(note=f"ConfigMap {order.pins.user_cluster}/{self._tools.settings.record} created")
-
-    @step
-    async def recall_what_was_begun(self, order: Order) -> Recalled:
-        """Ask the record what the run has begun of which this one is a reset; changes nothing.
-
-        `RemovalForgotten` where that was the removal, `LockLost` where the record is another replacement's. Where
-        the record is gone the survivors say whether the member is removed; they are asked until they can be.
-        """
-        pins = order.pins
-        try:
-            _, record = await self._read(order)
-        except LockLost as gone:
-            members = await self._survivors.members(pins)
-            if not any(member.id == pins.member_id for member in members):
-                raise RemovalForgotten(f"{gone}, and member {pins.member_id} is listed no more") from gone
-            return Recalled(pins=pins, note=f"{gone}: by what this run knows")
-        must_not_be_taken(record)
-        wanted = Record.from_data(new_record(self._tools, order)["data"])
-        if record.chain != wanted.chain:
-            raise LockLost(f"the record belongs to {record.workflow_id} (first run {record.first_run_id})")
-        if record.furthest in PAST_THE_REMOVAL:
-            raise RemovalForgotten(
-                f"this run was reset to before a removal that is {record.phase.value} by now"
-            )
-        return Recalled(pins=record.pins or pins, note=f"run {record.run_id}: {record.furthest.value}")
 
     @step
     async def close_replacement_record(self, order: ClosingOrder) -> Done:

@@ -54,6 +54,7 @@ class UtilityPodActivities:
                     pins, self._tools.settings, order.fence.first_run_id, order.fence.generation
                 )
                 pod = await self._tools.cluster.create(POD, manifest, pins.user_cluster)
+                attempt.settled()  # it may be long until it is Ready
             uid = pod["metadata"]["uid"]
             tell(f"waiting until pod {name} is Ready")
             await self._tools.cluster.wait_for(POD, name, pins.user_cluster, is_ready, seconds=READY_SECONDS)

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         HoldOrder,
         NodeDownOrder,
         Order,
+        Recalled,
     )
     from replace_etcd.models.phase import Phase
     from replace_etcd.models.plan import Pins
@@ -65,26 +66,38 @@ class Endings(Conversation):
             outcome = Outcome.REFUSED if nothing_begun else Outcome.LEFT_INCOMPLETE
             self._fail(outcome, f"{error}; this run changes nothing any more")
         try:
-            await self._put_everything_back()
+            await self._put_everything_back(str(error))
         except StepFailed as late:
             self._fail(Outcome.LEFT_INCOMPLETE, f"{late}; this run changes nothing any more")
         if stopped:
             await self._cancelled("everything is back")
         self._fail(Outcome.ROLLED_BACK, f"{error}; everything is back")
 
-    async def _put_everything_back(self) -> None:
-        """By the record, and by every way back there is, where this run may have forgotten what it has begun."""
+    async def _put_everything_back(self, why: str) -> None:
+        """As far as it is known; a run that was reset may have forgotten what it has begun, and asks first."""
+        saga = self._saga
         try:
-            await self._saga.roll_back()
+            await saga.roll_back()
         except StepFailed as error:
             if not error.forgets_what_was_begun:
                 raise
-            recalled = await self._saga.compensate(
-                Record.recall_what_was_begun, Order, "what was begun before this run was reset?"
+            recalled = await saga.compensate(
+                Members.recall_what_was_begun, Order, "what was begun before this run was reset?"
             )
-            self._saga.pins = recalled.pins
-            undo_what_was_begun(self._saga, self._backup)
-            await self._saga.roll_back()
+            saga.pins = recalled.pins
+            undo_what_was_begun(saga, self._backup)
+            if not recalled.way_back:
+                await self._rest(recalled, why)
+            await saga.roll_back()
+
+    async def _rest(self, recalled: Recalled, why: str) -> NoReturn:
+        """The removal was sent before this run was reset: what is safe goes back, the rest stays, written down."""
+        self._saga.past_the_point_of_no_return = True
+        self._saga.enter(recalled.furthest)
+        reason = f"{why}; {what_stays(recalled.furthest, removed=recalled.is_removed)}"
+        if more := await self._saga.rest_safely(removed=recalled.is_removed):
+            reason = f"{reason}; {more}"
+        await self._leave_incomplete(reason)
 
     async def _hold(self, error: Stopped | StepFailed, limits: Limits) -> None:
         """Rest safely and ask what to do; returns where somebody says `retry`."""

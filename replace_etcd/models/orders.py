@@ -30,6 +30,11 @@ class Fence(Message):
     heir_of: list[str] = []
     every_way_back: bool = True
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run goes on with what another one has begun: it was reset, or has taken a record over."""
+        return self.run_id != self.first_run_id or bool(self.heir_of)
+
 
 class Order(Message):
     """The input of every step after the preflight."""
@@ -115,9 +120,12 @@ class Done(Message):
 
 
 class Recalled(Done):
-    """With which pins the record says that the run has begun what it may have forgotten."""
+    """How far the run had come that this one is a reset of, with which pins, and whether it has a way back."""
 
     pins: Pins
+    way_back: bool
+    furthest: Phase
+    is_removed: bool = False
 
 
 class BackedUp(Done):

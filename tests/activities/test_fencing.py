@@ -11,6 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import etcd_members
 from activities.etcd_members import EtcdMemberActivities
 from activities.fencing import Attempt, fenced
+from activities.guarded_patch import guarded_patch
 from activities.node import NodeActivities
 from activities.replacement_record import RecordActivities
 from activities.step import TemporalIdentity, Toolbox
@@ -360,7 +361,7 @@ async def test_a_reset_puts_nothing_back_before_it_knows_all_that_was_begun(
         assert await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster) is None
 
 
-async def test_on_the_way_back_every_node_that_the_user_cluster_has_is_given_up(bench: Bench) -> None:
+async def test_a_reset_gives_up_every_node_that_the_user_cluster_has(bench: Bench) -> None:
     """Its pod has moved from the node of a run that was reset; what others hold stays theirs."""
     await bench.claim()
     node = NodeActivities(bench.tools)
@@ -368,10 +369,11 @@ async def test_on_the_way_back_every_node_that_the_user_cluster_has_is_given_up(
     here = await bench.cluster.get(NODE, bench.pins.node)
     assert here is not None
     there = bench.pins.model_copy(update={"node": "node-of-before", "node_uid": "uid-of-before"})
-    order = bench.order(UncordonOrder, Phase.ROLLING_BACK).model_copy(update={"pins": there})
-    kept = order.model_copy(update={"keeps_it": True})
-    await bench.run(node.uncordon_node, kept)
-    assert await is_cordoned(bench), "the way forward gives up what it has taken itself"
+    order = (await the_reset(bench)).model_copy(update={"pins": there})
+    own = bench.order(UncordonOrder, Phase.ROLLING_BACK).model_copy(update={"pins": there})
+    for only_its_own in (own, order.model_copy(update={"keeps_it": True})):
+        await bench.run(node.uncordon_node, only_its_own)
+        assert await is_cordoned(bench)
     done = await bench.run(node.uncordon_node, order)
     assert done.note.endswith(f"{bench.pins.node} is given up, too")
     assert not await is_cordoned(bench)
@@ -379,7 +381,7 @@ async def test_on_the_way_back_every_node_that_the_user_cluster_has_is_given_up(
 
 async def test_a_reset_recalls_the_pins_by_which_something_was_begun(bench: Bench) -> None:
     """A pod that moved was evicted from another node than the one that the reset knows."""
-    recall = RecordActivities(bench.tools).recall_what_was_begun
+    recall = EtcdMemberActivities(bench.tools).recall_what_was_begun
     order = await the_reset(bench)
     await bench.claim()
     moved = bench.pins.model_copy(update={"node": "another"})
@@ -389,13 +391,19 @@ async def test_a_reset_recalls_the_pins_by_which_something_was_begun(bench: Benc
     assert (await bench.run(recall, order)).pins == bench.pins, "a record of an older release"
 
 
-async def test_a_reset_that_recalls_a_removal_or_somebody_elses_record_gives_up(bench: Bench) -> None:
-    recall = RecordActivities(bench.tools).recall_what_was_begun
+async def test_a_reset_that_recalls_a_removal_has_no_way_back(bench: Bench) -> None:
+    """Not even where an order of a hold, which passes the fence, has made the record the reset's own."""
     await bench.claim()
-    await write(bench, furthest=Phase.REMOVING, run_id="the-reset")  # by an order of a hold
-    with pytest.raises(RemovalForgotten):
-        await bench.run(recall, await the_reset(bench))
-    await write(bench, furthest=Phase.DRAINING)
+    await write(bench, furthest=Phase.REMOVING, run_id="the-reset")
+    recalled = await bench.run(
+        EtcdMemberActivities(bench.tools).recall_what_was_begun, await the_reset(bench)
+    )
+    assert (recalled.way_back, recalled.furthest) == (False, Phase.REMOVING)
+
+
+async def test_somebody_elses_record_is_nothing_to_recall(bench: Bench) -> None:
+    recall = EtcdMemberActivities(bench.tools).recall_what_was_begun
+    await bench.claim()
     with pytest.raises(LockLost, match="belongs to"):
         await bench.run(recall, await the_reset(bench, first_run_id="another"))
     await write(bench, taken_by_hand="ann")
@@ -427,6 +435,22 @@ async def test_a_step_that_is_stopped_between_its_changes_gives_the_record_up_at
         await in_an_activity(stopped)
     _, record = await read(bench)
     assert (record.until <= now()) is answered
+
+
+async def test_a_patch_that_has_its_answer_is_not_under_way_any_more(bench: Bench) -> None:
+    """What is stopped behind it, like the guard of a hold, gives the record up, and the next order need not wait."""
+    await bench.claim()
+
+    async def stopped() -> None:
+        async with fenced(bench.tools, bench.order(Order)) as attempt:
+            cordoned = [{"op": "add", "path": "/spec/unschedulable", "value": True}]
+            await guarded_patch(bench.tools, attempt, NODE, bench.pins.node, None, change=lambda _: cordoned)
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await in_an_activity(stopped)
+    assert await is_cordoned(bench)
+    assert (await read(bench))[1].until <= now()
 
 
 async def take_by_hand(bench: Bench) -> None:

@@ -32,6 +32,7 @@ from replace_etcd.models.orders import (
     SnapshotTaken,
     UtilityPodReady,
 )
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Backup, Check, FlagPlace, Member, Pins, Plan, Survivor, Verdict
 from workflows import options
 
@@ -114,7 +115,7 @@ class Script:
             "take_node": NodeTaken(),
             "take_snapshot": SnapshotTaken(),
             "remove_member": MemberRemoved(members=VOTERS[:2]),
-            "recall_what_was_begun": Recalled(pins=PINS),
+            "recall_what_was_begun": Recalled(pins=PINS, way_back=True, furthest=Phase.DRAINING),
             "settle_removal": RemovalSettled(may_be_sent=True),
             "add_member": MemberAdded(member_id="b2", members=VOTERS),
             "wait_for_voter": MembersSeen(members=VOTERS),

@@ -7,6 +7,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from replace_etcd.models.orders import Recalled, RemovalSettled
+from replace_etcd.models.phase import Phase
 from replace_etcd.models.result import Outcome
 from tests.workflows.conftest import Stage
 from tests.workflows.script import PINS, REFUSING, Script
@@ -106,7 +107,7 @@ async def test_a_run_that_was_reset_takes_every_way_back_by_the_pins_of_the_reco
 ) -> None:
     """It may have been to before steps that it does not know of: its first order to go back is refused."""
     moved = PINS.model_copy(update={"node": "node-3"})
-    stage.script.answers[RECALL] = Recalled(pins=moved)
+    stage.script.answers[RECALL] = Recalled(pins=moved, way_back=True, furthest=Phase.DRAINING)
     stage.script.fail(failing)
     known = undone_after(failing)
     stage.script.fail(known[0], "MoreToPutBack")
@@ -120,13 +121,23 @@ async def test_a_run_that_was_reset_takes_every_way_back_by_the_pins_of_the_reco
         assert (orders[name]["fence"]["every_way_back"], orders[name]["pins"]["node"]) == (True, "node-3")
 
 
-async def test_a_run_that_has_forgotten_the_removal_puts_nothing_back(stage: Stage) -> None:
+@pytest.mark.parametrize("removed", [True, False])
+async def test_a_run_that_was_reset_to_before_the_removal_rests_where_that_is_safe(
+    stage: Stage, removed: bool
+) -> None:
+    """Its flag stays, and its node cordoned while nobody can tell; the record says why."""
     stage.script.fail("cordon_node")
     stage.script.fail(BUDGET, "MoreToPutBack")
-    stage.script.fail(RECALL, "RemovalForgotten")
-    error, _ = await stage.failure(await stage.start())
+    stage.script.answers[RECALL] = Recalled(
+        pins=PINS, way_back=False, furthest=Phase.REMOVING, is_removed=removed
+    )
+    error, result = await stage.failure(await stage.start())
     assert error.type == "LeftIncomplete"
-    assert stage.script.calls[-2:] == [BUDGET, RECALL]
+    rested = [BUDGET, UTILITY, *([UNCORDON] if removed else []), "close_replacement_record"]
+    assert stage.script.calls[stage.script.calls.index(RECALL) + 1 :] == rested
+    assert stage.script.orders["close_replacement_record"]["fence"]["furthest"] == "removing"
+    assert "cordon_node went wrong; " in result.reason
+    assert ("nobody can tell" in result.reason) is not removed
 
 
 async def test_a_second_replacement_is_refused_by_the_record(stage: Stage) -> None:
