@@ -15,7 +15,7 @@ from activities.fencing import Attempt, fenced
 from activities.node import keep_cordoned, must_be_cordoned, must_be_unscheduled
 from activities.recheck import Moment, must_hold_still
 from activities.side_by_side import side_by_side
-from activities.standing_edit import edit_stands
+from activities.standing_edit import edit_is_gone, edit_stands
 from activities.stateful_set import flag_in_pod
 from activities.step import Toolbox, step, tell
 from activities.survivors import LAST_PROBE_SECONDS, Survivors, output_of
@@ -52,6 +52,7 @@ POLL_SECONDS = 0.2
 ADD_SECONDS = 60.0
 APPLIED_SECONDS = 10.0
 LOST_SECONDS = 10.0
+ASKED_SECONDS = 60.0
 # What passes by itself, or is for people to mend while it is waited for; a lost record is neither.
 PASSING = (CommandFailed, NotStarted, NotYet, Moved, OutcomeUnknown, ClusterError, Unreachable)
 
@@ -153,18 +154,21 @@ class EtcdMemberActivities:
     async def recall_what_was_begun(self, order: Order) -> Recalled:
         """Ask what the run has begun of which this one is a reset, and whether that has a way back; changes nothing.
 
-        The record tells. Where it is gone there is a way back if every survivor lists the member and no removal is on
-        its way, or if nothing of the plan is there any more. `LockLost` where the record is another replacement's.
+        The record tells; where it is gone, or was written anew by the reset, the survivors do. `LockLost` where it is
+        another replacement's.
         """
         record = await Attempt(self._tools, order).look()
         pins = (record.pins if record else None) or order.pins
+        if record is not None and record.furthest in PAST_THE_REMOVAL:
+            removed = record.furthest is not Phase.REMOVING or await self._is_gone(pins)
+            return Recalled(pins=pins, way_back=False, furthest=record.furthest, is_removed=removed)
         if record is not None:
-            way_back, furthest = record.furthest not in PAST_THE_REMOVAL, record.furthest
+            removed = await self._is_gone(pins)
+            way_back = not removed
         else:
-            way_back, furthest = await self._is_lost(pins) or await self._is_another(pins), Phase.REMOVING
-        is_removed = not way_back and await self._is_gone(pins)
-        note = f"{furthest.value}, by the record" if record else "there is no record; asked the survivors"
-        return Recalled(pins=pins, way_back=way_back, furthest=furthest, is_removed=is_removed, note=note)
+            way_back, removed = await self._ask_for_a_way_back(pins)
+        note = f"{'a' if way_back else 'no'} way back; {'the' if record else 'no'} record"
+        return Recalled(pins=pins, way_back=way_back, furthest=Phase.REMOVING, is_removed=removed, note=note)
 
     @step
     async def add_member(self, order: Order) -> MemberAdded:
@@ -246,12 +250,22 @@ class EtcdMemberActivities:
             await _wait(f"voter {new_id}", serves, order.patience_seconds)
         return MembersSeen(members=members, note=f"{pins.member_name} is {new_id}, {len(members)} voters")
 
-    async def _is_another(self, pins: Pins) -> bool:
-        """Whether the StatefulSet of the plan is gone, and its pods with it: nothing is left that could be put back."""
-        found = await self._tools.cluster.get(
-            STATEFUL_SET, self._tools.settings.stateful_set, pins.user_cluster
-        )
-        return found is None or bool(found["metadata"]["uid"] != pins.stateful_set_uid)
+    async def _ask_for_a_way_back(self, pins: Pins) -> tuple[bool, bool]:
+        """Whether there is one without a record, and whether the member is removed; neither where nobody can tell.
+
+        The edit stands from before the removal until the new member is a voter.
+        """
+        name = self._tools.settings.stateful_set
+        if edit_is_gone(await self._tools.cluster.get(STATEFUL_SET, name, pins.user_cluster), pins):
+            return True, False
+        until = time.monotonic() + ASKED_SECONDS
+        while time.monotonic() < until:
+            if await self._is_lost(pins):
+                return True, False
+            if await self._is_gone(pins):
+                return False, True
+            await asyncio.sleep(POLL_SECONDS)
+        return False, False
 
     async def _is_gone(self, pins: Pins) -> bool:
         """Whether no survivor lists the member; False where they cannot be asked."""

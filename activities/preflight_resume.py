@@ -43,7 +43,7 @@ async def look_at_record(looks: Looks) -> None:
     if record.taken_by_hand:
         says = f"{record.taken_by_hand} goes on with {record.workflow_id} by hand"
         findings.refuse("no other replacement", says, GIVE_BACK.format(looks.namespace, name))
-    elif looks.run_id == record.run_id == record.first_run_id and record.furthest in BEFORE_THE_REMOVAL:
+    elif _is_its_own(looks, record):
         findings.ok("no other replacement", "the record is this run's own")
     elif chain is Chain.CLOSED:
         looks.record = record
@@ -57,6 +57,12 @@ async def look_at_record(looks: Looks) -> None:
         findings.refuse("no other replacement", f"{says}; its Temporal cannot be asked", BY_HAND)
     else:
         findings.refuse("no other replacement", says, BY_ITSELF.format(record.workflow_id))
+
+
+def _is_its_own(looks: Looks, record: Record) -> bool:
+    """Whether this very run has begun all of it: what another has edited is not how it was before."""
+    begun_here = looks.run_id == record.run_id == record.first_run_id and not record.heir_of
+    return begun_here and record.furthest in BEFORE_THE_REMOVAL
 
 
 async def _chain(looks: Looks, record: Record) -> Chain:

@@ -131,6 +131,13 @@ async def _put_back(tools: Toolbox, attempt: Attempt, pins: Pins, flag: bool) ->
     tell("somebody reverted the edit of the StatefulSet while a member is missing: put back")
 
 
+def edit_is_gone(found: Object | None, pins: Pins) -> bool:
+    """Whether nothing of the edit stands: the replacement never came to it, or all of it is back; else it may."""
+    if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:
+        return True
+    return found["spec"]["updateStrategy"] != ON_DELETE and flag_of(found, pins) != pins.flag.existing
+
+
 def _reverted(found: Object | None, pins: Pins, flag: bool) -> Patch:
     """What is to be written so that the edit stands; empty where it does, or the object is another one."""
     if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:

@@ -70,7 +70,7 @@ PAST_THE_POINT_OF_NO_RETURN = {
 
 COMPENSATIONS = {
     "settle_removal": Patience(seconds(120)),
-    "recall_what_was_begun": Patience(seconds(60)),
+    "recall_what_was_begun": Patience(seconds(120)),
     "restore_pod_disruption_budget": Patience(seconds(90)),
     "restore_flag_and_strategy": Patience(seconds(120)),
     "replace_pod_with_wrong_flag": Patience(seconds(180)),

@@ -401,6 +401,15 @@ async def test_a_reset_that_recalls_a_removal_has_no_way_back(bench: Bench) -> N
     assert (recalled.way_back, recalled.furthest) == (False, Phase.REMOVING)
 
 
+async def test_a_record_that_says_past_the_removal_needs_no_survivors_word(bench: Bench) -> None:
+    await bench.claim()
+    await write(bench, furthest=Phase.CLEANING)
+    recalled = await bench.run(
+        EtcdMemberActivities(bench.tools).recall_what_was_begun, await the_reset(bench)
+    )
+    assert (recalled.way_back, recalled.is_removed) == (False, True)
+
+
 async def test_somebody_elses_record_is_nothing_to_recall(bench: Bench) -> None:
     recall = EtcdMemberActivities(bench.tools).recall_what_was_begun
     await bench.claim()

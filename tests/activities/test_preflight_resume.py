@@ -11,18 +11,18 @@ from replace_etcd.models.request import ReplacementRequest
 from tests.activities.conftest import SETTINGS, Bench
 
 
-@pytest.mark.parametrize("was_reset", [False, True])
-async def test_what_a_run_was_reset_from_has_begun_is_taken_over_like_anybody_elses(
-    bench: Bench, was_reset: bool
+@pytest.mark.parametrize(
+    "changes", [{}, {"run_id": "the-reset", "furthest": Phase.DRAINING}, {"heir_of": ["the-one-before"]}]
+)
+async def test_what_another_run_has_begun_is_taken_over_also_by_one_that_looks_once_more(
+    bench: Bench, changes: dict[str, object]
 ) -> None:
-    """What it has edited is not how it was before, even where the reset has written the record itself by then."""
+    """What it has edited is not how it was before, even where the heir, or the reset, has written the record since."""
     await bench.claim()
     config_map = await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster)
     assert config_map is not None
-    record = Record.from_data(config_map["data"])
-    if was_reset:
-        record = record.model_copy(update={"run_id": "the-reset", "furthest": Phase.DRAINING})
-        await bench.cluster.replace(CONFIG_MAP, config_map | {"data": record.to_data()})
+    record = Record.from_data(config_map["data"]).model_copy(update=changes)
+    await bench.cluster.replace(CONFIG_MAP, config_map | {"data": record.to_data()})
     looks = Looks(
         bench.tools,
         ReplacementRequest(user_cluster=bench.pins.user_cluster),
@@ -31,4 +31,4 @@ async def test_what_a_run_was_reset_from_has_begun_is_taken_over_like_anybody_el
         run_id=record.run_id,
     )
     await look_at_record(looks)
-    assert (looks.record is not None) is was_reset
+    assert (looks.record is not None) is bool(changes)

@@ -5,6 +5,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import etcd_members
 from activities.etcd_members import EtcdMemberActivities
+from replace_etcd.cluster import Object
 from replace_etcd.models.orders import Fence, Order, Recalled
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Survivor
@@ -20,8 +21,15 @@ STATEFUL_SET = ("statefulsets", "kube-etcd")
 def etcd(monkeypatch: pytest.MonkeyPatch) -> ScriptedEtcd:
     monkeypatch.setattr(etcd_members, "LOST_SECONDS", 0.3)
     scripted = ScriptedEtcd()
-    scripted.objects[STATEFUL_SET] = {"metadata": {"uid": FAILED.stateful_set_uid}}
+    monkeypatch.setattr(etcd_members, "ASKED_SECONDS", 1.0)
+    scripted.objects[STATEFUL_SET] = stateful_set(FAILED.flag.existing, {"type": "OnDelete"})
     return scripted
+
+
+def stateful_set(flag: str, strategy: dict[str, str], uid: str = FAILED.stateful_set_uid) -> Object:
+    containers = [{"name": "kube-etcd", "args": ["etcd", "--name=x", "--data-dir=y", flag]}]
+    spec = {"updateStrategy": strategy, "template": {"spec": {"containers": containers}}}
+    return {"metadata": {"uid": uid}, "spec": spec}
 
 
 async def recall(etcd: ScriptedEtcd) -> Recalled:
@@ -50,8 +58,23 @@ async def test_where_a_survivor_cannot_be_asked_nobody_can_tell(etcd: ScriptedEt
     assert (recalled.way_back, recalled.is_removed) == (False, False)
 
 
-@pytest.mark.parametrize("left", [{}, {STATEFUL_SET: {"metadata": {"uid": "another"}}}])
-async def test_where_the_stateful_set_is_gone_everything_is_moot(etcd: ScriptedEtcd, left: dict) -> None:  # type: ignore[type-arg]
-    etcd.members[2].answers = False
+async def test_a_survivor_that_is_silent_for_a_moment_is_asked_again(etcd: ScriptedEtcd) -> None:
+    etcd.members[2].lost = 2
+    assert (await recall(etcd)).way_back
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {},
+        {STATEFUL_SET: stateful_set(FAILED.flag.existing, {"type": "OnDelete"}, uid="another")},
+        {STATEFUL_SET: stateful_set(FAILED.flag.original, FAILED.update_strategy)},
+    ],
+)
+async def test_where_nothing_of_the_edit_stands_there_is_nothing_to_ask(
+    etcd: ScriptedEtcd, left: dict[tuple[str, str], Object]
+) -> None:
+    """It was never begun, all of it is back, or the user cluster is another one."""
     etcd.objects = left
     assert (await recall(etcd)).way_back
+    assert etcd.asked == []
