@@ -311,10 +311,10 @@ async def fenced(tools: Toolbox, order: Order) -> AsyncIterator[Attempt]:
 
 
 def must_know_what_was_begun(order: Order) -> None:
-    """`MoreToPutBack` where a run that was reset goes back by what it knows: it may have been reset to before that."""
+    """`MoreToPutBack` where a run that goes on with another's work would go back by what it knows itself."""
     fence = order.fence
     if fence.phase is Phase.ROLLING_BACK and fence.goes_on and not fence.every_way_back:
-        raise MoreToPutBack("this run was reset, and may have begun more than it knows of")
+        raise MoreToPutBack("whoever came before this run may have begun more than it knows of")
 
 
 def must_not_be_taken(record: Record) -> None:

@@ -9,6 +9,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities import etcd_members
+from activities import node as node_activities
 from activities.etcd_members import EtcdMemberActivities
 from activities.fencing import Attempt, fenced
 from activities.guarded_patch import guarded_patch
@@ -17,6 +18,7 @@ from activities.replacement_record import RecordActivities
 from activities.step import TemporalIdentity, Toolbox
 from replace_etcd.cluster import CONFIG_MAP, NODE, Object
 from replace_etcd.errors import (
+    Forbidden,
     LockLost,
     MoreToPutBack,
     Moved,
@@ -334,7 +336,7 @@ async def test_deleting_the_record_comes_last_and_is_idempotent(bench: Bench) ->
     assert await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster) is None
 
 
-async def the_reset(bench: Bench, **changes: object) -> UncordonOrder:
+def the_reset(bench: Bench, **changes: object) -> UncordonOrder:
     """An order to go back, of a run that is a reset of the one that has the record."""
     bench.runs.newest["the-reset"] = True
     fence = bench.fence(9, Phase.ROLLING_BACK, run_id="the-reset", **changes)
@@ -349,14 +351,14 @@ async def test_a_reset_puts_nothing_back_before_it_knows_all_that_was_begun(
     if recorded:
         await bench.claim()
         before = await read(bench)
-    order = await the_reset(bench, every_way_back=False)
+    order = the_reset(bench, every_way_back=False)
     with pytest.raises(MoreToPutBack, match="may have begun more than it knows of"):
         await bench.run(NodeActivities(bench.tools).uncordon_node, order)
     with pytest.raises(MoreToPutBack):
         await bench.run(RecordActivities(bench.tools).delete_replacement_record, order)
     if recorded:
         assert await read(bench) == before
-        await bench.run(NodeActivities(bench.tools).uncordon_node, await the_reset(bench))
+        await bench.run(NodeActivities(bench.tools).uncordon_node, the_reset(bench))
     else:
         assert await bench.cluster.get(CONFIG_MAP, SETTINGS.record, bench.pins.user_cluster) is None
 
@@ -366,10 +368,8 @@ async def test_a_reset_gives_up_every_node_that_the_user_cluster_has(bench: Benc
     await bench.claim()
     node = NodeActivities(bench.tools)
     await bench.run(node.cordon_node, bench.order(Order, Phase.DRAINING))
-    here = await bench.cluster.get(NODE, bench.pins.node)
-    assert here is not None
     there = bench.pins.model_copy(update={"node": "node-of-before", "node_uid": "uid-of-before"})
-    order = (await the_reset(bench)).model_copy(update={"pins": there})
+    order = the_reset(bench).model_copy(update={"pins": there})
     own = bench.order(UncordonOrder, Phase.ROLLING_BACK).model_copy(update={"pins": there})
     for only_its_own in (own, order.model_copy(update={"keeps_it": True})):
         await bench.run(node.uncordon_node, only_its_own)
@@ -379,10 +379,26 @@ async def test_a_reset_gives_up_every_node_that_the_user_cluster_has(bench: Benc
     assert not await is_cordoned(bench)
 
 
+async def test_a_further_node_that_takes_no_patch_does_not_keep_the_rest_from_going_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> None:
+        raise Forbidden(403, "Forbidden", "a webhook says no")
+
+    await bench.claim()
+    node = NodeActivities(bench.tools)
+    await bench.run(node.cordon_node, bench.order(Order, Phase.DRAINING))
+    monkeypatch.setattr(node_activities, "give_node_up", refused)
+    elsewhere = bench.pins.model_copy(update={"node": "node-of-before"})
+    order = the_reset(bench).model_copy(update={"pins": elsewhere})
+    done = await bench.run(node.uncordon_node, order)
+    assert f"{bench.pins.node} cannot be given up: 403 Forbidden: a webhook says no" in done.note
+
+
 async def test_a_reset_recalls_the_pins_by_which_something_was_begun(bench: Bench) -> None:
     """A pod that moved was evicted from another node than the one that the reset knows."""
     recall = EtcdMemberActivities(bench.tools).recall_what_was_begun
-    order = await the_reset(bench)
+    order = the_reset(bench)
     await bench.claim()
     moved = bench.pins.model_copy(update={"node": "another"})
     await write(bench, pins=moved, furthest=Phase.DRAINING)
@@ -395,18 +411,14 @@ async def test_a_reset_that_recalls_a_removal_has_no_way_back(bench: Bench) -> N
     """Not even where an order of a hold, which passes the fence, has made the record the reset's own."""
     await bench.claim()
     await write(bench, furthest=Phase.REMOVING, run_id="the-reset")
-    recalled = await bench.run(
-        EtcdMemberActivities(bench.tools).recall_what_was_begun, await the_reset(bench)
-    )
+    recalled = await bench.run(EtcdMemberActivities(bench.tools).recall_what_was_begun, the_reset(bench))
     assert (recalled.way_back, recalled.furthest) == (False, Phase.REMOVING)
 
 
 async def test_a_record_that_says_past_the_removal_needs_no_survivors_word(bench: Bench) -> None:
     await bench.claim()
     await write(bench, furthest=Phase.CLEANING)
-    recalled = await bench.run(
-        EtcdMemberActivities(bench.tools).recall_what_was_begun, await the_reset(bench)
-    )
+    recalled = await bench.run(EtcdMemberActivities(bench.tools).recall_what_was_begun, the_reset(bench))
     assert (recalled.way_back, recalled.is_removed) == (False, True)
 
 
@@ -414,10 +426,10 @@ async def test_somebody_elses_record_is_nothing_to_recall(bench: Bench) -> None:
     recall = EtcdMemberActivities(bench.tools).recall_what_was_begun
     await bench.claim()
     with pytest.raises(LockLost, match="belongs to"):
-        await bench.run(recall, await the_reset(bench, first_run_id="another"))
+        await bench.run(recall, the_reset(bench, first_run_id="another"))
     await write(bench, taken_by_hand="ann")
     with pytest.raises(LockLost, match="ann"):
-        await bench.run(recall, await the_reset(bench))
+        await bench.run(recall, the_reset(bench))
 
 
 async def in_an_activity(block: object) -> None:

@@ -5,6 +5,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import etcd_members
 from activities.etcd_members import EtcdMemberActivities
+from activities.fencing import new_record
 from replace_etcd.cluster import Object
 from replace_etcd.models.orders import Fence, Order, Recalled
 from replace_etcd.models.phase import Phase
@@ -32,12 +33,15 @@ def stateful_set(flag: str, strategy: dict[str, str], uid: str = FAILED.stateful
     return {"metadata": {"uid": uid}, "spec": spec}
 
 
+FENCE = Fence(
+    workflow_id="w", first_run_id="first", run_id="the-reset", generation=1, phase=Phase.ROLLING_BACK
+)
+ORDER = Order(pins=FAILED, fence=FENCE)
+
+
 async def recall(etcd: ScriptedEtcd) -> Recalled:
-    fence = Fence(
-        workflow_id="w", first_run_id="first", run_id="the-reset", generation=1, phase=Phase.ROLLING_BACK
-    )
     activity = EtcdMemberActivities(etcd.tools()).recall_what_was_begun
-    done: Recalled = await ActivityEnvironment().run(activity, Order(pins=FAILED, fence=fence))
+    done: Recalled = await ActivityEnvironment().run(activity, ORDER)
     return done
 
 
@@ -50,6 +54,19 @@ async def test_a_member_that_is_listed_no_more_is_removed(etcd: ScriptedEtcd) ->
         member.listed = [10, 12]
     recalled = await recall(etcd)
     assert (recalled.way_back, recalled.is_removed, recalled.furthest) == (False, True, Phase.REMOVING)
+
+
+@pytest.mark.parametrize("listed", [[10, 11, 12], [10, 12]])
+async def test_a_record_that_was_written_anew_is_not_believed_against_the_survivors(
+    etcd: ScriptedEtcd, listed: list[int]
+) -> None:
+    """Somebody deleted it past the removal, and the claim of the reset wrote one that has nothing behind it."""
+    tools = etcd.tools()
+    etcd.objects["configmaps", tools.settings.record] = new_record(tools, ORDER)
+    for member in etcd.members:
+        member.listed = listed
+    recalled = await recall(etcd)
+    assert (recalled.way_back, recalled.is_removed) == (11 in listed, 11 not in listed)
 
 
 async def test_where_a_survivor_cannot_be_asked_nobody_can_tell(etcd: ScriptedEtcd) -> None:
