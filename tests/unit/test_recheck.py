@@ -247,6 +247,14 @@ async def test_every_reason_is_given_and_what_moved_counts_more() -> None:
     assert str(caught.value).startswith("before the eviction: ")
 
 
+async def test_what_is_removed_already_is_finished_whoever_stops_the_fleet() -> None:
+    etcd = still()
+    stop(etcd)
+    await recheck(etcd, Moment.EVICTION, is_removed=True)
+    with pytest.raises(Moved, match="bad firmware"):
+        await recheck(etcd, Moment.EVICTION)
+
+
 async def test_a_node_that_was_not_ready_before_need_not_be() -> None:
     etcd = still()
     node_away(etcd)
