@@ -64,8 +64,8 @@ class JanitorActivities:
     async def take_over_record(self, order: TakeOverOrder) -> TakenOver:
         """Become the holder by compare-and-swap, once nothing that the old one has sent can take effect any more.
 
-        Idempotent by the holder that it writes. `LockLost` where the record is another chain's, has an outcome,
-        or its chain lives: nothing was changed.
+        Idempotent by the holder that it writes. `LockLost` where the record is another chain's, or its chain lives,
+        or where it has an outcome and nobody has given a word: nothing was changed.
         """
         while True:
             config_map, record = await self._read(order)
@@ -166,7 +166,7 @@ class JanitorActivities:
         must_not_be_taken(record)
         if record.first_run_id != order.from_first_run:
             raise LockLost(f"the record is now of {record.workflow_id}, run {record.first_run_id}")
-        if record.outcome is not None:
+        if record.outcome is not None and not order.by_hand:
             raise LockLost(f"the record has an outcome by now: {record.outcome.value}")
         _pins_of(record)
         chain = await self._chain(record)
@@ -177,6 +177,7 @@ class JanitorActivities:
     def _inherited(self, record: Record, order: TakeOverOrder) -> Record:
         """The same record under another holder: what was done and what is to come back stays in it."""
         now, identity, fence = datetime.now(UTC), self._tools.temporal, order.fence
+        taken = f"taken over by hand: {order.by_hand}" if order.by_hand else ""
         return record.model_copy(
             update={
                 "temporal_cluster_id": identity.cluster_id,
@@ -189,8 +190,11 @@ class JanitorActivities:
                 "attempt_number": 1,
                 "until": now,
                 "updated_at": now,
+                "outcome": None,  # it goes on
                 "heir_of": [*record.heir_of, record.first_run_id],
-                "reason": f"taken over by hand: {order.by_hand}" if order.by_hand else record.reason,
+                "interrupted_workflow_id": record.interrupted_workflow_id or record.workflow_id,
+                "interrupted_run_id": record.interrupted_run_id or record.run_id,
+                "reason": "; before that: ".join(words for words in (taken, record.reason) if words),
             }
         )
 
@@ -216,10 +220,15 @@ def _pins_of(record: Record) -> Pins:
 
 
 def _found(user_cluster: str, record: Record, verdict: Verdict, reason: str) -> Restored:
-    fields = record.model_dump(
-        include={"replica", "workflow_id", "first_run_id", "run_id", "phase", "furthest", "updated_at"}
+    fields = record.model_dump(include={"replica", "first_run_id", "phase", "furthest", "updated_at"})
+    return Restored(
+        user_cluster=user_cluster,
+        verdict=verdict,
+        reason=reason,
+        workflow_id=record.interrupted_workflow_id or record.workflow_id,
+        run_id=record.interrupted_run_id or record.run_id,
+        **fields,
     )
-    return Restored(user_cluster=user_cluster, verdict=verdict, reason=reason, **fields)
 
 
 def _minutes(idle: timedelta) -> str:

@@ -187,7 +187,13 @@ def _one_failed(looks: Looks) -> bool:
 
 
 def _nothing_to_replace(looks: Looks) -> str:
-    if looks.record is not None:
+    record = looks.record
+    if record is not None:
+        on_a_word = f"replace-etcd take-over {looks.user_cluster} --reason 'it has recovered'"
+        if record.run_id == looks.run_id:
+            return f"it has recovered; to put everything back: `resolve` with `abandon`, then {on_a_word}"
+        if record.outcome is not None:
+            return f"it has recovered; what the earlier run has left goes back with: {on_a_word}"
         return "it has recovered; RestoreInterruptedReplacement puts back what the earlier run has left"
     if len(looks.members) == looks.stateful_set["spec"]["replicas"]:
         return "nothing is to be replaced"

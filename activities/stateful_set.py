@@ -11,7 +11,8 @@ from collections.abc import Callable
 from activities.fencing import Attempt, fenced
 from activities.guarded_patch import guarded_patch
 from activities.step import Toolbox, step
-from replace_etcd.cluster import CLAIM, POD, STATEFUL_SET, Object, Patch
+from activities.survivors import Survivors
+from replace_etcd.cluster import POD, STATEFUL_SET, Object, Patch
 from replace_etcd.errors import Moved
 from replace_etcd.models.orders import Done, Left, Order
 from replace_etcd.models.plan import Pins
@@ -19,15 +20,15 @@ from replace_etcd.pod_template import flag_text_in, read_pointer, template_diges
 
 ON_DELETE = {"type": "OnDelete"}
 OBSERVED_SECONDS = 30.0
-RECREATED_SECONDS = 60.0
 TOUCHED = "replace-etcd/touched"
 
 
 class StatefulSetActivities:
-    """Steps that act on the StatefulSet and on pods that carry a wrong flag."""
+    """Steps that act on the StatefulSet."""
 
     def __init__(self, tools: Toolbox) -> None:
         self._tools = tools
+        self._survivors = Survivors(tools)
 
     @step
     async def join_existing_on_delete(self, order: Order) -> Done:
@@ -113,55 +114,34 @@ class StatefulSetActivities:
             try:
                 await self._edit(attempt, pins, lambda found: _flag_back(found, pins) or [_touch(found)])
                 found = await self._edit(attempt, pins, _untouch)
-                survivors = await self._survivors_that_differ(pins)
-                if not survivors:
-                    found = await self._edit(attempt, pins, lambda found: _strategy_back(found, pins))
+                serving = await self.strategy_back(attempt, pins)
             except Moved:
                 return Left(note="moot: the StatefulSet is not there any more")
         left = []
         if flag_of(found, pins) != pins.flag.original:
             left.append(f"the flag was changed by somebody else and is left: {flag_of(found, pins)}")
-        if found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
+        survivors = [
+            name for name in serving if name != pins.replica
+        ]  # of the replica the next compensation tells
+        if survivors and found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
             left.append(f"updateStrategy OnDelete stays: a rollout would restart {', '.join(survivors)}")
         return Left(note="; ".join(left) or pins.flag.original, left=left)
 
-    @step
-    async def replace_pod_with_wrong_flag(self, order: Order) -> Done:
-        """Compensation: a pod that was re-created with `existing` is deleted, so that its successor is as before.
+    async def strategy_back(self, attempt: Attempt, pins: Pins) -> list[str]:
+        """The strategy as it was, unless a rollout would restart a member that serves; returns the pods of those.
 
-        Done where the pod carries the old flag: idempotent by what the pod says.
+        The controller asks no etcd before it restarts a pod: survivors that were re-created meanwhile, or whose
+        template somebody has changed, and the failed one where it serves again with our flag.
         """
-        pins = order.pins
-        if pins.flag.existing == pins.flag.original:
-            return Done(note="the flag was existing before")
-        async with fenced(self._tools, order) as attempt:
-            if await self._makes_no_pod(pins):
-                return Done(note="moot: nothing would bring the pod back")
-            pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
-            if pod is not None and flag_in_pod(pod, pins) != pins.flag.existing:
-                return Done(note="the pod carries the flag that it had")
-            if pod is not None:
-                await attempt.hold()
-                uid = pod["metadata"]["uid"]
-                await self._tools.cluster.delete(
-                    POD,
-                    pins.replica,
-                    pins.user_cluster,
-                    uid=uid,
-                    grace=self._tools.settings.eviction_grace_seconds,
-                )
-            if await self._claim_is_going(pins):
-                return Done(
-                    note=f"no pod is made while {pins.claim} is being deleted; the next one is as before"
-                )
-            await self._tools.cluster.wait_for(
-                POD,
-                pins.replica,
-                pins.user_cluster,
-                lambda found: found is not None and flag_in_pod(found, pins) == pins.flag.original,
-                seconds=RECREATED_SECONDS,
-            )
-        return Done(note="re-created with the flag that it had")
+        stateful_set = await read_stateful_set(self._tools, pins)
+        serving = [
+            pod["metadata"]["name"]
+            for pod in await pods_of(self._tools, stateful_set)
+            if differs(pod, stateful_set) and await self._may_serve(pins, pod)
+        ]
+        if not serving:
+            await self._edit(attempt, pins, lambda found: _strategy_back(found, pins))
+        return serving
 
     async def _edit(self, attempt: Attempt, pins: Pins, change: Callable[[Object], Patch]) -> Object:
         """Patch the StatefulSet of the plan, and wait until its controller has seen it."""
@@ -187,25 +167,11 @@ class StatefulSetActivities:
             seconds=OBSERVED_SECONDS,
         )
 
-    async def _claim_is_going(self, pins: Pins) -> bool:
-        """Its volume is held by the utility Pod, which is to go after this: to wait for a pod would be for ever."""
-        claim = await self._tools.cluster.get(CLAIM, pins.claim, pins.user_cluster)
-        return claim is not None and "deletionTimestamp" in claim["metadata"]
-
-    async def _makes_no_pod(self, pins: Pins) -> bool:
-        """Whether the StatefulSet is gone, or scaled below the pod's ordinal."""
-        try:
-            stateful_set = await read_stateful_set(self._tools, pins)
-        except Moved:
+    async def _may_serve(self, pins: Pins, pod: Object) -> bool:
+        if pod["metadata"]["name"] != pins.replica:
             return True
-        spec = stateful_set["spec"]
-        first = (spec.get("ordinals") or {}).get("start", 0)
-        return bool(pins.ordinal >= first + spec["replicas"])
-
-    async def _survivors_that_differ(self, pins: Pins) -> list[str]:
-        """Survivors that were re-created meanwhile, or whose template somebody has changed."""
-        differing = await self._pods_that_differ(await read_stateful_set(self._tools, pins))
-        return [name for name in differing if name != pins.replica]
+        is_ours = flag_in_pod(pod, pins) == pins.flag.existing != pins.flag.original
+        return is_ours and await self._survivors.may_serve(pins, pod)
 
     async def _pods_that_differ(self, stateful_set: Object) -> list[str]:
         pods = await pods_of(self._tools, stateful_set)

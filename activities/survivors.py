@@ -10,8 +10,8 @@ from typing import Protocol
 
 from activities.side_by_side import side_by_side
 from activities.step import Toolbox, tell
-from replace_etcd.cluster import CommandResult
-from replace_etcd.errors import CommandFailed, Moved, NotYet, Recovered
+from replace_etcd.cluster import CommandResult, Object
+from replace_etcd.errors import CommandFailed, Moved, NotStarted, NotYet, Recovered, ReplacementError
 from replace_etcd.etcd import MemberStatus, etcdctl, parse_members, parse_status
 from replace_etcd.models.plan import Member, Pins, Survivor
 
@@ -20,6 +20,7 @@ PROBE_SECONDS = 2
 LAST_PROBE_SECONDS = 1
 FEWEST_PROBES = 3
 EXEC_MARGIN_SECONDS = 10.0
+ASKED_TIMES = 3
 
 
 class Place(Protocol):
@@ -83,6 +84,22 @@ class Survivors:
             place, pod, ["endpoint", "status", "-w", "json"], endpoint=endpoint, seconds=seconds
         )
         return parse_status(output_of("etcdctl endpoint status", answer))
+
+    async def may_serve(self, place: Place, pod: Object) -> bool:
+        """Whether a pod's own member answers; one that runs and cannot be asked may serve, too."""
+        if (pod.get("status") or {}).get("phase") != "Running":
+            return False
+        for _ in range(ASKED_TIMES):
+            try:
+                await self.status(place, pod["metadata"]["name"])
+            except (CommandFailed, NotStarted):
+                return False
+            except ReplacementError as error:
+                tell(f"{pod['metadata']['name']} cannot be asked whether it serves: {error}")
+                await asyncio.sleep(PROBE_PAUSE_SECONDS)
+            else:
+                return True
+        return True
 
     async def answers(self, pins: Pins, survivor: Survivor, *, seconds: int) -> bool:
         """Whether the pinned member answers a survivor; one that is dead costs the whole time."""

@@ -70,8 +70,8 @@ class Endings(Conversation):
         except StepFailed as late:
             self._fail(Outcome.LEFT_INCOMPLETE, f"{late}; this run changes nothing any more")
         if stopped:
-            await self._cancelled("everything is back")
-        self._fail(Outcome.ROLLED_BACK, f"{error}; everything is back")
+            await self._cancelled(self._saga.how_much_is_back)
+        self._fail(Outcome.ROLLED_BACK, f"{error}; {self._saga.how_much_is_back}")
 
     async def _put_everything_back(self, why: str) -> None:
         """As far as it is known; a run that was reset may have forgotten what it has begun, and asks first."""

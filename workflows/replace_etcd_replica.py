@@ -45,7 +45,6 @@ with workflow.unsafe.imports_passed_through():
     from replace_etcd.narration import refusal
     from replace_etcd.search_attributes import FAILED_REPLICA
 
-NOTHING_CHANGED = "nothing was changed"
 ROOMS = 3
 
 
@@ -91,9 +90,9 @@ class ReplaceEtcdReplica(Endings):
             if request.require_approval:
                 pins = await self._wait_for_approval(request, pins)
         except Stopped:
-            await self._cancelled(NOTHING_CHANGED)
+            await self._cancelled(_nothing_changed())
         except StepFailed as error:
-            self._fail(Outcome.REFUSED, f"{error}; {NOTHING_CHANGED}")
+            self._fail(Outcome.REFUSED, f"{error}; {_nothing_changed()}")
         while True:
             try:
                 await self._carry_out(request, pins)
@@ -118,7 +117,7 @@ class ReplaceEtcdReplica(Endings):
         """Everything is looked at and pinned before anything changes."""
         plan = await self._ask_the_cluster(request)
         if plan.pins is None:
-            self._fail(Outcome.REFUSED, f"{refusal(plan)}; {NOTHING_CHANGED}")
+            self._fail(Outcome.REFUSED, f"{refusal(plan)}; {_nothing_changed()}")
         return self._bind(request, plan, plan.pins)
 
     async def _look_again(self, request: ReplacementRequest, *, taken: str | None = None) -> Pins:
@@ -164,7 +163,7 @@ class ReplaceEtcdReplica(Endings):
         in_time = await self._ask_for_approval(request.limits.approval)
         if not in_time:
             limit = request.limits.approval
-            self._fail(Outcome.DECLINED, f"nobody approved within {limit}; {NOTHING_CHANGED}")
+            self._fail(Outcome.DECLINED, f"nobody approved within {limit}; {_nothing_changed()}")
         if self._declined is not None:
             self._fail(
                 Outcome.DECLINED, f"declined by {self._declined.approver}: {self._declined.comment or '-'}"
@@ -173,7 +172,7 @@ class ReplaceEtcdReplica(Endings):
         again = await self._look(request)
         if again != pins:
             self._fail(
-                Outcome.REFUSED, f"the cluster has changed since the plan was approved; {NOTHING_CHANGED}"
+                Outcome.REFUSED, f"the cluster has changed since the plan was approved; {_nothing_changed()}"
             )
         return again
 
@@ -261,7 +260,7 @@ class ReplaceEtcdReplica(Endings):
         saga.undo_with(
             Template.restore_flag_and_strategy, Order, f"{pins.flag.original} and update strategy back"
         )
-        saga.undo_with(Template.replace_pod_with_wrong_flag, Order, f"{pins.replica} back with its old flag")
+        saga.undo_with(Restart.replace_pod_with_wrong_flag, Order, f"{pins.replica} back with its old flag")
         await saga.step(Template.join_existing_on_delete, Order, "flag existing and OnDelete, in one patch")
 
         saga.enter(Phase.DRAINING)
@@ -430,3 +429,11 @@ class ReplaceEtcdReplica(Endings):
         )
         self._members = seen.members
         await saga.step(Record.delete_replacement_record, Order, f"delete the record of {pins.user_cluster}")
+
+
+def _nothing_changed() -> str:
+    """What is said where a run ends before its first change; the run that it is a reset of may have begun something."""
+    info = workflow.info()
+    if info.run_id == info.first_execution_run_id:
+        return "nothing was changed"
+    return "this run changed nothing; what the record says, if there is one, still holds"

@@ -44,7 +44,8 @@ with workflow.unsafe.imports_passed_through():
         USER_CLUSTER,
     )
 
-ON_A_WORD = (Verdict.UNKNOWN, Verdict.STUCK)
+# What only a person may have put back: nobody can tell whether it lives, or it has ended and waits for the next start.
+ON_A_WORD = (Verdict.UNKNOWN, Verdict.STUCK, Verdict.CONCLUDED)
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -156,10 +157,12 @@ class RestoreInterruptedReplacement:
         ended = f"{found.workflow_id} was ended from outside while {found.phase.value}"
         if by_hand:
             ended = f"{found.workflow_id} was taken over by hand while {found.phase.value}: {by_hand}"
+            if found.verdict is Verdict.CONCLUDED and found.reason:
+                ended = f"{ended}; it had ended so: {found.reason}"
         settled = await self._settled(taken)
         if not settled.may_be_sent:
             await saga.roll_back()
-            return f"{ended}; everything is back"
+            return f"{ended}; {saga.how_much_is_back}"
         removed = settled.is_removed
         reason = f"{ended}; {what_stays(taken.furthest, removed=removed)}; the next start goes on from there"
         return await self._rest(reason, removed=removed)

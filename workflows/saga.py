@@ -156,6 +156,11 @@ class Saga:
         """Whether somebody asked for a stop: by the server's cancel, or by the update `abort`."""
         return self.stops > 0
 
+    @property
+    def how_much_is_back(self) -> str:
+        """What is said after the ways back were taken."""
+        return f"everything is back, but: {'; '.join(self.left)}" if self.left else "everything is back"
+
     def bind(self, pins: Pins, limits: Limits, *, heir_of: list[str] | None = None) -> None:
         """From here on every order carries these pins, and names those whose record this run has taken over."""
         self.pins = pins

@@ -99,12 +99,16 @@ def take_over(
         str, typer.Argument(metavar="USER_CLUSTER", help="Namespace of the user cluster.")
     ],
     reason: Annotated[
-        str, typer.Option(help="Why nobody can say whether its run lives, and how you know that it does not.")
+        str,
+        typer.Option(
+            help="Why nobody can say whether its run lives, and how you know that it does not; "
+            "or why nobody is to finish it."
+        ),
     ],
     requested_by: RequestedBy = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Put back what a replacement has left whose own Temporal is gone, or knows it no more.
+    """Put back what a replacement has left whose own Temporal is gone, or knows it no more, or that has ended.
 
     A run that is known to live is never touched. Exit codes: 0 put back,
     or at rest where it is safe; 2 bad input; 3 refused.

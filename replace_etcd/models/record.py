@@ -21,7 +21,8 @@ class Record(Message):
     """Who replaces which member, how far it is, and until when its newest attempt may send changes.
 
     `furthest` is the furthest phase reached, which a hold or a compensation does not lower; `pins` and `backup`
-    are what a run that takes over, the janitor or a person needs to put everything back.
+    are what a run that takes over, the janitor or a person needs to put everything back. Where the janitor has it,
+    `interrupted_...` is the run that it puts things back for, which people and the audit know.
     """
 
     temporal_cluster_id: str
@@ -44,6 +45,8 @@ class Record(Message):
     backup: Backup | None = None
     new_member_id: str | None = None
     heir_of: list[str] = []
+    interrupted_workflow_id: str = ""
+    interrupted_run_id: str = ""
     outcome: Outcome | None = None
     reason: str = ""
     by_hand: str = ""

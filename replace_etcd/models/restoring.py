@@ -26,7 +26,8 @@ class RestoreRequest(Input):
 
     user_cluster: Namespace | None = Field(default=None, description="restore this one, instead of a sweep")
     take_over: FreeText | None = Field(
-        default=None, description="why a record whose run cannot be asked about may be taken over"
+        default=None,
+        description="why a record whose run has ended, or cannot be asked about, may be taken over",
     )
     requested_by: FreeText | None = None
 
@@ -91,7 +92,8 @@ class RecordsFound(Done):
 class TakeOverOrder(Message):
     """The input of taking a record over: whose it is to be, and from which chain of runs.
 
-    `by_hand` is the word of a person where Temporal cannot say that the chain is closed.
+    `by_hand` is the word of a person where Temporal cannot say that the chain is closed, or where an outcome is written
+    that the next start would go on from.
     """
 
     user_cluster: str

@@ -142,6 +142,22 @@ async def test_a_record_with_an_outcome_is_left_to_the_next_start(interrupted: B
         await janitor.take_over()
 
 
+async def test_a_person_may_have_put_back_what_has_an_outcome(interrupted: Bench) -> None:
+    """Its member may have recovered: then nothing is left to be replaced, and no next start goes on from there."""
+    await write(interrupted, outcome=Outcome.LEFT_INCOMPLETE, reason="abandoned")
+    janitor = Janitor(interrupted)
+    taken = await janitor.take_over(by_hand="it has recovered")
+    assert taken.heir_of == [interrupted.run_id]
+    _, record = await read(interrupted)
+    assert (record.outcome, record.first_run_id) == (None, janitor.run_id)
+    assert record.reason == "taken over by hand: it has recovered; before that: abandoned"
+    interrupted.runs.states[janitor.run_id] = Chain.CLOSED
+    janitor.workflow_id = "a-sweep"
+    found = await janitor.judge()
+    assert found.verdict is Verdict.INTERRUPTED, "one that ends on the way is gone on with"
+    assert (found.first_run_id, found.run_id) == (janitor.run_id, interrupted.run_id), "as the audit knows it"
+
+
 async def test_a_record_that_a_person_has_taken_is_left_alone(interrupted: Bench) -> None:
     config_map, _ = await read(interrupted)
     data = config_map["data"] | {TAKEN_BY_HAND: "ann"}

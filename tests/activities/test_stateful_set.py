@@ -3,6 +3,7 @@
 import pytest
 
 from activities.node import NodeActivities
+from activities.restart import RestartActivities
 from activities.stateful_set import StatefulSetActivities, flag_in_pod, flag_of, must_stand
 from replace_etcd.cluster import POD, STATEFUL_SET
 from replace_etcd.errors import LockLost, Moved
@@ -115,8 +116,8 @@ async def test_a_stateful_set_that_was_made_anew_makes_the_compensation_moot(ben
 async def test_where_nothing_would_bring_the_pod_back_replacing_it_is_moot(bench: Bench) -> None:
     await bench.claim()
     await edit(bench, "/spec/replicas", 1)  # the failed replica is kube-etcd-1
-    activities = StatefulSetActivities(bench.tools)
-    done = await bench.run(activities.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
+    restart = RestartActivities(bench.tools)
+    done = await bench.run(restart.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
     assert done.note.startswith("moot")
 
 
@@ -128,9 +129,9 @@ async def test_no_pod_is_waited_for_that_cannot_be_made(bench: Bench, world: Wor
     claim["metadata"]["finalizers"] = ["example.com/held"]
     await world.create("persistentvolumeclaims", claim)
     await world.client.delete("persistentvolumeclaims", bench.pins.claim, world.namespace)
-    activities, node = StatefulSetActivities(bench.tools), NodeActivities(bench.tools)
+    restart, node = RestartActivities(bench.tools), NodeActivities(bench.tools)
     await bench.run(node.wait_until_failed_pod_is_gone, bench.order(Order, Phase.DRAINING))
-    done = await bench.run(activities.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
+    done = await bench.run(restart.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
     assert "is being deleted" in done.note
     released = {"metadata": {"finalizers": None}}
     await world.client.patch("persistentvolumeclaims", bench.pins.claim, released, world.namespace)

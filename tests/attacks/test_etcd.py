@@ -17,6 +17,7 @@ from replace_etcd.errors import Moved, NotStarted, OutcomeUnknown
 from replace_etcd.etcd import parse_alarms
 from replace_etcd.models.orders import UtilityPodOrder
 from replace_etcd.models.phase import Phase
+from replace_etcd.models.restoring import Restored, RestoreResult
 from replace_etcd.models.result import Outcome
 from replace_etcd.pod_template import is_ready
 from tests.attacks.conftest import (
@@ -32,7 +33,15 @@ from tests.attacks.conftest import (
     newer_etcd,
     until,
 )
-from tests.attacks.meddling import NODE_OF_FAILED, patch_node
+from tests.attacks.meddling import (
+    ANOTHER,
+    NODE_OF_FAILED,
+    annotate,
+    nothing_left,
+    patch_node,
+    pod_uids,
+    record_of,
+)
 from tests.e2e.conftest import NAMESPACE, WITHIN, as_before, nothing_lost, replaced
 from tests.robustness.proxy import Held, Passage, Rule, answers, on
 
@@ -94,17 +103,99 @@ async def test_a_removal_applied_after_its_time_out_is_found_in_the_list(tmp_pat
 
 
 class Stall:
-    """Stops a survivor right before the first removal is sent."""
+    """Stops a survivor right before the first removal is sent, which may be lost, as all that follow it."""
 
-    def __init__(self, lab: LabClient) -> None:
+    def __init__(self, lab: LabClient, *, passes: bool = True) -> None:
         self._lab = lab
+        self._passes = passes
         self.commands = 0
 
     async def __call__(self, passage: Passage) -> web.StreamResponse:
         self.commands += 1
         if self.commands == 1:
             await self._lab.signal_member(FOLLOWER, "stop")
-        return await passage.through()
+        if self._passes:
+            return await passage.through()
+        await passage.accept()
+        return passage.drop()
+
+
+@pytest.mark.parametrize("node", ["schedulable", "cordoned by another"])
+async def test_a_member_that_recovers_after_a_removal_that_was_lost_gets_everything_back_on_a_word(
+    tmp_path: Path, node: str
+) -> None:
+    """Nobody could tell whether it was removed: the node stays cordoned, and the edit stands, until somebody asks.
+
+    It serves with `existing` by then: it is restarted where its node takes it back, and where not it is let live.
+    """
+    async with attack(tmp_path) as scene:
+        stall = Stall(scene.lab, passes=False)
+        scene.on_the_wire(Rule(on(path=REMOVAL), stall, times=None))
+        await scene.lead(LEADER)
+        await scene.destroy(fault="hang")
+        handle = await scene.start()
+        await scene.reach(handle, "remove_member")
+        await scene.tries_again(handle)
+        await handle.terminate("a test")
+        rested = await _restored(scene)
+        assert "nobody can tell whether the member is removed: the cordon" in rested.reason
+        assert (await record_of(scene)).outcome is Outcome.INTERRUPTED
+        assert (await _restored(scene)).outcome is None, "the sweeps leave it as it is"
+
+        await scene.lab.signal_member(FOLLOWER, "cont")
+        await patch_node(
+            scene, lambda _: [{"op": "replace", "path": "/spec/unschedulable", "value": False}]
+        )  # by hand
+        await until(lambda: _all_serve(scene))
+        refused = await scene.result(await scene.start(dry_run=True))
+        assert "replace-etcd take-over user-cluster-1" in refused.reason
+        served = (await pod_uids(scene))[FAILED]
+        if node == "cordoned by another":
+            await annotate(scene, ANOTHER, "cordoned")
+            await patch_node(
+                scene, lambda _: [{"op": "replace", "path": "/spec/unschedulable", "value": True}]
+            )
+        back = await _restored(scene, take_over="it has recovered")
+        assert (back.workflow_id, back.run_id) == (handle.id, handle.first_execution_run_id)
+        assert "it had ended so: replace-etcd.user-cluster-1 was ended from outside" in back.reason
+        restarted = (await pod_uids(scene))[FAILED] != served
+        if node == "schedulable":
+            assert restarted
+            assert back.reason.endswith("everything is back")
+            await nothing_left(scene)
+        report = await scene.judgement()
+    assert stall.commands > 0
+    nothing_lost(report)
+    assert all(member.healthy for member in report.members)
+    if node == "schedulable":
+        as_before(report)
+    else:
+        assert not restarted, "it would not have come back"
+        assert report.pdb_restored
+        assert report.after.update_strategy == ON_DELETE
+        (left,) = back.left
+        assert "serves again with --initial-cluster-state=existing" in left
+        assert back.reason.endswith(f"everything is back, but: {left}")
+
+
+async def _restored(scene: Attack, **fields: str) -> Restored:
+    """Let the janitor look at the record; returns what it found and did."""
+    handle = await scene.client.start_workflow(
+        "RestoreInterruptedReplacement",
+        {"user_cluster": NAMESPACE, **fields},
+        id=f"restore-etcd.{NAMESPACE}",
+        task_queue="replace-etcd",
+        result_type=RestoreResult,
+    )
+    async with asyncio.timeout(WITHIN):
+        result: RestoreResult = await handle.result()
+    (restored,) = result.records
+    return restored
+
+
+async def _all_serve(scene: Attack) -> bool:
+    members = (await scene.lab.status()).members
+    return len(members) == len(SURVIVORS) + 1 and all(member.healthy for member in members)
 
 
 async def test_a_pod_that_comes_to_the_volume_with_the_removal_is_evicted_once_more(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ async def test_what_nobody_can_say_is_taken(
     assert await described.static_summary() == f"take over {user_cluster} by hand: its Temporal burnt down"
 
 
-@pytest.mark.parametrize("verdict", [Verdict.RUNNING, Verdict.CONCLUDED, Verdict.BY_HAND])
+@pytest.mark.parametrize("verdict", [Verdict.RUNNING, Verdict.SUCCEEDED, Verdict.BY_HAND])
 async def test_what_lives_is_refused(
     client: Client, terminal: Terminal, script: Script, user_cluster: str, verdict: Verdict
 ) -> None:

@@ -15,9 +15,12 @@ from activities.survivors import Survivors
 from replace_etcd.models.orders import Done
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Check, Member, Resume, Survivor, Verdict
+from replace_etcd.models.record import Record
 from replace_etcd.models.request import ReplacementRequest
+from replace_etcd.models.result import Outcome
 from replace_etcd.pod_template import find_flag
 from tests.unit.scripted_etcd import NAMES, ScriptedEtcd, certificate
+from tests.unit.test_by_hand import record
 
 OK, WARN, REFUSE = Verdict.OK, Verdict.WARN, Verdict.REFUSE
 CONTAINER = {"name": "kube-etcd", "args": ["--cert-file=/c/etcd.crt", "--initial-cluster-state=new"]}
@@ -31,9 +34,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyspace, "HASH_PAUSE_SECONDS", 0.0)
 
 
-async def look(etcd: ScriptedEtcd, **fields: Any) -> dict[str, Check]:
-    """Every check, by its name."""
+async def look(etcd: ScriptedEtcd, found: Record | None = None, **fields: Any) -> dict[str, Check]:
+    """Every check, by its name; `found` is the record of an earlier run."""
     looks = looks_at(etcd, **fields)
+    looks.record = found
 
     @step
     async def looking() -> Done:
@@ -157,6 +161,24 @@ async def test_what_is_wrong_is_refused_by_its_own_check_alone(
     found = refused(await look(etcd))
     assert list(found) == [name]
     assert evidence in found[name]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "way_out"),
+    [
+        (None, "RestoreInterruptedReplacement puts back"),
+        (Outcome.INTERRUPTED, "replace-etcd take-over user-cluster-1 --reason"),
+    ],
+)
+async def test_a_member_that_has_recovered_leaves_what_was_begun_to_be_put_back(
+    outcome: Outcome | None, way_out: str
+) -> None:
+    """A removal that was sent and never applied: the sweeps leave alone what has an outcome."""
+    etcd = ScriptedEtcd()
+    etcd.members[1].answers = True
+    checks = await look(etcd, record(Phase.REMOVING, outcome=outcome, member_id="b"))
+    assert list(refused(checks)) == ["exactly one failed member"]
+    assert way_out in checks["exactly one failed member"].way_out
 
 
 async def test_without_the_right_to_it_no_hash_is_asked_for() -> None:

@@ -23,7 +23,7 @@ from replace_etcd.models.orders import Preflighted
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.result import Outcome
 from replace_etcd.temporal import register_search_attributes
-from tests.resets import reset_to, tasks_that_scheduled
+from tests.resets import FIRST_TASK, reset_to, tasks_that_scheduled
 from tests.workflows.conftest import Stage, playing
 from tests.workflows.script import PLAN, Script
 from tests.workflows.test_hold import asked, dead_node, resuming
@@ -187,6 +187,24 @@ async def test_a_hold_that_is_reset_to_its_last_task_still_takes_an_answer(
             await asyncio.wait_for(again.result(), WITHIN)
     assert script.orders[GUARD]["fence"]["furthest"] == "restoring"
     assert script.calls[-1] == "close_replacement_record"
+
+
+async def test_a_run_that_was_reset_does_not_say_of_what_was_begun_before_that_nothing_was_changed(
+    client: Client, script: Script
+) -> None:
+    script.fail("cordon_node", "LockLost")
+    async with playing(client, script) as stage:
+        handle = await stage.start()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+        script.fail("preflight", "Forbidden")
+        again = client.get_workflow_handle(handle.id, run_id=await reset_to(client, handle.id, FIRST_TASK))
+        error, result = await stage.failure(again)
+    assert (error.type, result.outcome) == ("PreflightRefused", Outcome.REFUSED)
+    assert result.reason.endswith(
+        "this run changed nothing; what the record says, if there is one, still holds"
+    )
+    assert "nothing was changed" not in result.reason
 
 
 async def test_a_cancel_that_comes_with_the_start_ends_it_with_an_outcome(

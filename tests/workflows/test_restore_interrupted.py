@@ -166,13 +166,19 @@ async def test_it_is_found_as_the_replacement_is(stage: Stage) -> None:
 class TestByHand:
     WORD = {**ONE, "take_over": "its Temporal burnt down", "requested_by": "ann"}
 
-    @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.STUCK])
+    @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.STUCK, Verdict.CONCLUDED])
     async def test_a_person_may_say_what_temporal_cannot(self, stage: Stage, verdict: Verdict) -> None:
         records(stage.script, found(verdict))
         record = await restored(stage, self.WORD)
         assert record.outcome is Outcome.INTERRUPTED
         assert "was taken over by hand while draining: its Temporal burnt down (ann)" in record.reason
         assert stage.script.orders[TAKE]["by_hand"] == "its Temporal burnt down (ann)"
+
+    async def test_why_it_had_ended_is_not_forgotten(self, stage: Stage) -> None:
+        records(stage.script, found(Verdict.CONCLUDED, Phase.REMOVING, reason="a survivor was silent"))
+        record = await restored(stage, self.WORD)
+        assert "it had ended so: a survivor was silent" in record.reason
+        assert stage.script.orders["close_replacement_record"]["reason"] == record.reason
 
     @pytest.mark.parametrize("verdict", [Verdict.RUNNING, Verdict.SUCCEEDED, Verdict.BY_HAND])
     async def test_not_what_is_known_to_live(self, stage: Stage, verdict: Verdict) -> None:
