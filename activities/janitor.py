@@ -136,7 +136,7 @@ class JanitorActivities:
                 f"its run: {chain.value}"
             )
             return _found(user_cluster, record, Verdict.STUCK, why)
-        return _found(user_cluster, record, VERDICTS[chain], "")
+        return _found(user_cluster, record, VERDICTS[chain], record.reason)
 
     async def _chain(self, record: Record) -> Chain:
         """What stands under the id of this very workflow is its own to go on with.

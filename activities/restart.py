@@ -17,6 +17,7 @@ from activities.stateful_set import (
     StatefulSetActivities,
     flag_in_pod,
     flag_of,
+    on_delete_stays,
     pods_of,
     read_stateful_set,
 )
@@ -91,18 +92,20 @@ class RestartActivities:
                 stateful_set = await read_stateful_set(self._tools, pins)
             except Moved:
                 return Left(note="moot: the StatefulSet is not there any more")
-            if not _makes_pod(stateful_set, pins):
-                return Left(note="moot: nothing would bring the pod back")
-            pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
-            if pod is None or flag_in_pod(pod, pins) == pins.flag.existing:
-                done = await self._replace(attempt, pins, pod, stateful_set)
-            else:
-                done = Left(note="the pod carries the flag that it had")
-            if not done.left:
-                await self._template.strategy_back(attempt, pins)
-        return done
+            done = await self._replace(attempt, pins, stateful_set)
+            serving = await self._template.strategy_back(attempt, pins)
+        left = [*done.left, *([on_delete_stays(serving)] if serving else [])]
+        return done.model_copy(update={"left": left})
 
-    async def _replace(self, attempt: Attempt, pins: Pins, pod: Object | None, stateful_set: Object) -> Left:
+    async def _replace(self, attempt: Attempt, pins: Pins, stateful_set: Object) -> Left:
+        if not _makes_pod(stateful_set, pins):
+            return Left(note="moot: nothing would bring the pod back")
+        pod = await self._tools.cluster.get(POD, pins.replica, pins.user_cluster)
+        if pod is not None and flag_in_pod(pod, pins) != pins.flag.existing:
+            return Left(note="the pod carries the flag that it had")
+        if (flag := flag_of(stateful_set, pins)) != pins.flag.original:
+            why = f"{pins.replica} is not replaced: its successor would carry {flag}, which somebody else has set"
+            return Left(note=why, left=[why])
         if pod is not None and await self._survivors.may_serve(pins, pod):
             return await self._restart_if_it_costs_nothing(attempt, pins, pod, stateful_set)
         if pod is not None:
@@ -128,15 +131,16 @@ class RestartActivities:
     async def _restart_if_it_costs_nothing(
         self, attempt: Attempt, pins: Pins, pod: Object, stateful_set: Object
     ) -> Left:
-        """With every voter healthy, itself among them, and a node that takes it back."""
+        """With every voter healthy, itself among them, and a node that takes it back: ours is needed no more."""
+        await give_node_up(self._tools, attempt, pins)
         try:
             async with asyncio.timeout(COSTS_NOTHING_SECONDS):
                 voters = await self._may_restart(pins, pod, stateful_set)
         except (TimeoutError, NotYet):
             why = (
-                f"{pins.replica} serves again with {pins.flag.existing}, which is harmless, and updateStrategy "
-                "OnDelete stays: not every voter is healthy, or its node is cordoned; once all are, delete the pod, "
-                f"then put the strategy back: {pins.update_strategy}"
+                f"{pins.replica} runs with {pins.flag.existing} and is not restarted: not every voter is healthy, "
+                "or its node is cordoned; delete the pod once all are, and see that updateStrategy is "
+                f"{pins.update_strategy}"
             )
             return Left(note=why, left=[why])
         await self._restart(attempt, pins, pod, voters)

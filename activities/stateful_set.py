@@ -120,11 +120,8 @@ class StatefulSetActivities:
         left = []
         if flag_of(found, pins) != pins.flag.original:
             left.append(f"the flag was changed by somebody else and is left: {flag_of(found, pins)}")
-        survivors = [
-            name for name in serving if name != pins.replica
-        ]  # of the replica the next compensation tells
-        if survivors and found["spec"]["updateStrategy"] == ON_DELETE != pins.update_strategy:
-            left.append(f"updateStrategy OnDelete stays: a rollout would restart {', '.join(survivors)}")
+        if set(serving) - {pins.replica}:  # of the replica alone the next compensation tells
+            left.append(on_delete_stays(serving))
         return Left(note="; ".join(left) or pins.flag.original, left=left)
 
     async def strategy_back(self, attempt: Attempt, pins: Pins) -> list[str]:
@@ -134,6 +131,8 @@ class StatefulSetActivities:
         template somebody has changed, and the failed one where it serves again with our flag.
         """
         stateful_set = await read_stateful_set(self._tools, pins)
+        if not _strategy_back(stateful_set, pins):
+            return []
         serving = [
             pod["metadata"]["name"]
             for pod in await pods_of(self._tools, stateful_set)
@@ -142,6 +141,13 @@ class StatefulSetActivities:
         if not serving:
             await self._edit(attempt, pins, lambda found: _strategy_back(found, pins))
         return serving
+
+    async def _may_serve(self, pins: Pins, pod: Object) -> bool:
+        if pod["metadata"]["name"] != pins.replica:
+            return True
+        is_ours = flag_in_pod(pod, pins) == pins.flag.existing != pins.flag.original
+        stays = "deletionTimestamp" not in pod["metadata"]
+        return is_ours and stays and await self._survivors.may_serve(pins, pod)
 
     async def _edit(self, attempt: Attempt, pins: Pins, change: Callable[[Object], Patch]) -> Object:
         """Patch the StatefulSet of the plan, and wait until its controller has seen it."""
@@ -167,12 +173,6 @@ class StatefulSetActivities:
             seconds=OBSERVED_SECONDS,
         )
 
-    async def _may_serve(self, pins: Pins, pod: Object) -> bool:
-        if pod["metadata"]["name"] != pins.replica:
-            return True
-        is_ours = flag_in_pod(pod, pins) == pins.flag.existing != pins.flag.original
-        return is_ours and await self._survivors.may_serve(pins, pod)
-
     async def _pods_that_differ(self, stateful_set: Object) -> list[str]:
         pods = await pods_of(self._tools, stateful_set)
         return [pod["metadata"]["name"] for pod in pods if differs(pod, stateful_set)]
@@ -189,6 +189,11 @@ def _must_be_pinned(found: Object | None, pins: Pins) -> Object:
     if found is None or found["metadata"]["uid"] != pins.stateful_set_uid:
         raise Moved(f"the StatefulSet of {pins.user_cluster} is not the one of the plan")
     return found
+
+
+def on_delete_stays(pods: list[str]) -> str:
+    """What is said where the strategy does not come back."""
+    return f"updateStrategy OnDelete stays: a rollout would restart {', '.join(pods)}"
 
 
 def _flag_back(found: Object, pins: Pins) -> Patch:

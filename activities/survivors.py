@@ -11,7 +11,7 @@ from typing import Protocol
 from activities.side_by_side import side_by_side
 from activities.step import Toolbox, tell
 from replace_etcd.cluster import CommandResult, Object
-from replace_etcd.errors import CommandFailed, Moved, NotStarted, NotYet, Recovered, ReplacementError
+from replace_etcd.errors import CommandFailed, Moved, NotYet, Recovered, ReplacementError
 from replace_etcd.etcd import MemberStatus, etcdctl, parse_members, parse_status
 from replace_etcd.models.plan import Member, Pins, Survivor
 
@@ -86,13 +86,13 @@ class Survivors:
         return parse_status(output_of("etcdctl endpoint status", answer))
 
     async def may_serve(self, place: Place, pod: Object) -> bool:
-        """Whether a pod's own member answers; one that runs and cannot be asked may serve, too."""
-        if (pod.get("status") or {}).get("phase") != "Running":
+        """Whether a pod's own member answers; one whose container runs and that cannot be asked may serve, too."""
+        if not _runs(pod, place.container):
             return False
         for _ in range(ASKED_TIMES):
             try:
                 await self.status(place, pod["metadata"]["name"])
-            except (CommandFailed, NotStarted):
+            except CommandFailed:
                 return False
             except ReplacementError as error:
                 tell(f"{pod['metadata']['name']} cannot be asked whether it serves: {error}")
@@ -152,6 +152,14 @@ class Survivors:
                 raise Moved(f"survivor {survivor.pod} is member {status.member_id}, not {survivor.member_id}")
             if status.leader_id == "0":
                 raise NotYet(f"survivor {survivor.pod} has no leader right now")
+
+
+def _runs(pod: Object, container: str) -> bool:
+    """Whether the container runs right now: one that crashes again and again is `Running` as a pod."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return any(
+        status["name"] == container and "running" in (status.get("state") or {}) for status in statuses
+    )
 
 
 def pause_before_next_probe(probes: int, took: float, left: float) -> float:

@@ -157,8 +157,8 @@ class RestoreInterruptedReplacement:
         ended = f"{found.workflow_id} was ended from outside while {found.phase.value}"
         if by_hand:
             ended = f"{found.workflow_id} was taken over by hand while {found.phase.value}: {by_hand}"
-            if found.verdict is Verdict.CONCLUDED and found.reason:
-                ended = f"{ended}; it had ended so: {found.reason}"
+        if found.reason:
+            ended = f"{ended}; before that: {found.reason}"
         settled = await self._settled(taken)
         if not settled.may_be_sent:
             await saga.roll_back()

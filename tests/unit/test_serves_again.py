@@ -6,16 +6,18 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities import restart, survivors
+from activities.node import HOLDER_PREFIX
 from activities.restart import RestartActivities
 from activities.step import step
 from activities.survivors import Survivors
-from replace_etcd.cluster import NODE, POD, CommandResult, Kind, Object
-from replace_etcd.errors import NotStarted, ReplacementError, Unreachable
+from replace_etcd.cluster import NODE, POD, CommandResult, Kind, Object, Patch
+from replace_etcd.errors import CutOff, NotStarted, ReplacementError, Unreachable
 from replace_etcd.models.orders import Left
 from tests.unit.scripted_etcd import NAMES, ScriptedEtcd
 from tests.unit.test_recheck import PINS
 
 FAILED = PINS.replica
+NODE_OF_FAILED = f"node-of-{FAILED}"
 
 
 class Cluster(ScriptedEtcd):
@@ -27,7 +29,7 @@ class Cluster(ScriptedEtcd):
         self.error: ReplacementError | None = None
         for name in NAMES:
             self.objects[POD.plural, name] = pod(name)
-            self.objects[NODE.plural, f"node-of-{name}"] = {"spec": {}}
+            self.objects[NODE.plural, f"node-of-{name}"] = {"metadata": {"uid": PINS.node_uid}, "spec": {}}
 
     def of(self, kind: Kind, name: str) -> Object:
         return self.objects[kind.plural, name]
@@ -37,6 +39,14 @@ class Cluster(ScriptedEtcd):
         holds = _[-1]
         if not holds(self.of(kind, name)):
             raise TimeoutError
+
+    async def patch(self, kind: Kind, name: str, namespace: str | None, operations: Patch) -> Object:
+        found = self.of(kind, name)
+        for operation in operations:
+            part, _, field = str(operation["path"])[1:].partition("/")
+            if operation["op"] != "test":
+                found[part][field] = operation.get("value", False)
+        return found
 
     async def delete(self, kind: Kind, name: str, namespace: str, *, uid: str) -> None:
         self.deleted.append(uid)
@@ -54,8 +64,11 @@ class Held:
     async def hold(self) -> None:
         """It is held."""
 
+    def settled(self) -> None:
+        """The answer to a change has come."""
 
-def pod(name: str, flag: str = "existing", phase: str = "Running") -> Object:
+
+def pod(name: str, flag: str = "existing", state: str = "running") -> Object:
     return {
         "metadata": {
             "name": name,
@@ -66,7 +79,11 @@ def pod(name: str, flag: str = "existing", phase: str = "Running") -> Object:
             "nodeName": f"node-of-{name}",
             "containers": [{"name": "kube-etcd", "args": [f"--initial-cluster-state={flag}"]}],
         },
-        "status": {"phase": phase, "conditions": [{"type": "Ready", "status": "True"}]},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [{"name": "kube-etcd", "state": {state: {}}}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
     }
 
 
@@ -88,7 +105,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def restarted(cluster: Cluster) -> Left:
     activities, held = RestartActivities(cluster.tools()), Held()
-    pins = PINS.model_copy(update={"flag": FLAG})
+    pins = PINS.model_copy(update={"flag": FLAG, "node": NODE_OF_FAILED})
     running = cluster.of(POD, FAILED)
 
     @step
@@ -115,35 +132,47 @@ async def test_where_a_survivor_is_silent_it_is_let_live() -> None:
     cluster.members[2].answers = False
     done = await restarted(cluster)
     assert cluster.deleted == []
-    assert "serves again with --initial-cluster-state=existing" in done.left[0]
+    assert "runs with --initial-cluster-state=existing and is not restarted" in done.left[0]
 
 
 async def test_where_its_node_would_not_take_it_back_it_is_let_live() -> None:
     cluster = serving()
-    cluster.of(NODE, f"node-of-{FAILED}")["spec"]["unschedulable"] = True
+    cluster.of(NODE, NODE_OF_FAILED)["spec"]["unschedulable"] = True
     done = await restarted(cluster)
     assert (cluster.deleted, len(done.left)) == ([], 1)
 
 
+async def test_the_cordon_of_this_replacement_is_needed_no_more() -> None:
+    cluster = serving()
+    ours = {HOLDER_PREFIX + PINS.user_cluster: "cordoned"}
+    cluster.objects[NODE.plural, NODE_OF_FAILED] = {
+        "metadata": {"uid": PINS.node_uid, "resourceVersion": "1", "annotations": ours},
+        "spec": {"unschedulable": True},
+    }
+    await restarted(cluster)
+    assert cluster.deleted == [f"uid-of-{FAILED}"]
+    assert not cluster.of(NODE, NODE_OF_FAILED)["spec"]["unschedulable"]
+
+
 @pytest.mark.parametrize(
-    ("phase", "answers", "error", "serves"),
+    ("state", "answers", "error", "serves"),
     [
-        ("Running", True, None, True),
-        ("Running", False, None, False),
-        ("Running", True, NotStarted("its container has ended"), False),
-        ("Running", True, Unreachable("its node agent does not answer"), True),
-        ("Pending", True, Unreachable("is not even asked"), False),
+        ("running", True, None, True),
+        ("running", False, None, False),
+        ("running", True, NotStarted("exec was refused with 403"), True),
+        ("running", True, Unreachable("its node agent does not answer"), True),
+        ("waiting", True, CutOff("container not found"), False),
     ],
 )
 async def test_whoever_cannot_be_asked_may_serve(
-    phase: str, answers: bool, error: ReplacementError | None, serves: bool
+    state: str, answers: bool, error: ReplacementError | None, serves: bool
 ) -> None:
     cluster = Cluster()
     cluster.members[1].answers, cluster.error = answers, error
 
     @step
     async def asking() -> Left:
-        may = await Survivors(cluster.tools()).may_serve(PINS, pod(FAILED, phase=phase))
+        may = await Survivors(cluster.tools()).may_serve(PINS, pod(FAILED, state=state))
         return Left(note=str(may))
 
     assert (await ActivityEnvironment().run(asking)).note == str(serves)

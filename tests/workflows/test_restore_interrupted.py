@@ -177,7 +177,7 @@ class TestByHand:
     async def test_why_it_had_ended_is_not_forgotten(self, stage: Stage) -> None:
         records(stage.script, found(Verdict.CONCLUDED, Phase.REMOVING, reason="a survivor was silent"))
         record = await restored(stage, self.WORD)
-        assert "it had ended so: a survivor was silent" in record.reason
+        assert "before that: a survivor was silent" in record.reason
         assert stage.script.orders["close_replacement_record"]["reason"] == record.reason
 
     @pytest.mark.parametrize("verdict", [Verdict.RUNNING, Verdict.SUCCEEDED, Verdict.BY_HAND])
