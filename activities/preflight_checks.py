@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from activities.step import Toolbox
 from replace_etcd.cluster import Object
-from replace_etcd.errors import ClusterError, CutOff, ReplacementError, Unauthenticated, Unreachable
+from replace_etcd.errors import ClusterError, Conflict, CutOff, ReplacementError, Unauthenticated, Unreachable
 from replace_etcd.etcd import MemberStatus
 from replace_etcd.models.phase import Phase
 from replace_etcd.models.plan import Check, DrainedPod, FlagPlace, Member, Resume, Survivor, Verdict
@@ -102,9 +102,12 @@ class Looks:
 
 
 def will_pass(looks: Looks, error: ReplacementError) -> bool:
-    """Whether to look once more, since an API server that restarts, is busy or hung says nothing of the cluster."""
+    """Whether to look once more, since an API server that restarts, is busy or hung says nothing of the cluster.
+
+    A conflict is an object that was made anew between two looks.
+    """
     busy = isinstance(error, ClusterError) and (error.status == 429 or error.status >= 500)
-    return looks.patient and (busy or isinstance(error, (CutOff, Unreachable, Unauthenticated)))
+    return looks.patient and (busy or isinstance(error, (Conflict, CutOff, Unreachable, Unauthenticated)))
 
 
 async def look_at_each(looks: Looks, *parts: Callable[[Looks], Awaitable[None]]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from activities.preflight_checks import will_pass
 from replace_etcd.errors import (
     ClusterError,
+    Conflict,
     CutOff,
     Forbidden,
     NotYet,
@@ -25,6 +26,7 @@ from replace_etcd.kubernetes_answers import how_it_ended
         (Unreachable("away"), True),
         (ClusterError(503, "", "starting"), True),
         (ClusterError(429, "", "busy"), True),
+        (Conflict(409, "", "the UID in the precondition does not match"), True),
         (Forbidden(403, "", "no"), False),
         (NotYet("no"), False),
         (OutcomeUnknown("etcdctl may not have run: there is none"), False),
