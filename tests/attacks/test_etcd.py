@@ -17,7 +17,6 @@ from replace_etcd.errors import Moved, NotStarted, OutcomeUnknown
 from replace_etcd.etcd import parse_alarms
 from replace_etcd.models.orders import UtilityPodOrder
 from replace_etcd.models.phase import Phase
-from replace_etcd.models.restoring import Restored, RestoreResult
 from replace_etcd.models.result import Outcome
 from replace_etcd.pod_template import is_ready
 from tests.attacks.conftest import (
@@ -43,6 +42,7 @@ from tests.attacks.meddling import (
     record_of,
 )
 from tests.e2e.conftest import NAMESPACE, WITHIN, as_before, nothing_lost, replaced
+from tests.e2e.test_janitor import restore
 from tests.robustness.proxy import Held, Passage, Rule, answers, on
 
 pytestmark = [pytest.mark.needs("namespaces", "etcd-3.5"), pytest.mark.timeout(600)]
@@ -137,10 +137,10 @@ async def test_a_member_that_recovers_after_a_removal_that_was_lost_gets_everyth
         await scene.reach(handle, "remove_member")
         await scene.tries_again(handle)
         await handle.terminate("a test")
-        rested = await _restored(scene)
+        rested = await restore(scene.client)
         assert "nobody can tell whether the member is removed: the cordon" in rested.reason
         assert (await record_of(scene)).outcome is Outcome.INTERRUPTED
-        assert (await _restored(scene)).outcome is None, "the sweeps leave it as it is"
+        assert (await restore(scene.client)).outcome is None, "the sweeps leave it as it is"
 
         await scene.lab.signal_member(FOLLOWER, "cont")
         await patch_node(
@@ -155,7 +155,7 @@ async def test_a_member_that_recovers_after_a_removal_that_was_lost_gets_everyth
             await patch_node(
                 scene, lambda _: [{"op": "replace", "path": "/spec/unschedulable", "value": True}]
             )
-        back = await _restored(scene, take_over="it has recovered")
+        back = await restore(scene.client, take_over="it has recovered")
         assert (back.workflow_id, back.run_id) == (handle.id, handle.first_execution_run_id)
         assert "before that: replace-etcd.user-cluster-1 was ended from outside" in back.reason
         restarted = (await pod_uids(scene))[FAILED] != served
@@ -177,21 +177,6 @@ async def test_a_member_that_recovers_after_a_removal_that_was_lost_gets_everyth
         assert left.startswith("kube-etcd-1 runs with --initial-cluster-state=existing and is not restarted")
         assert left.endswith("updateStrategy OnDelete stays: a rollout would restart kube-etcd-1")
         assert back.reason.endswith(f"everything is back, but: {left}")
-
-
-async def _restored(scene: Attack, **fields: str) -> Restored:
-    """Let the janitor look at the record; returns what it found and did."""
-    handle = await scene.client.start_workflow(
-        "RestoreInterruptedReplacement",
-        {"user_cluster": NAMESPACE, **fields},
-        id=f"restore-etcd.{NAMESPACE}",
-        task_queue="replace-etcd",
-        result_type=RestoreResult,
-    )
-    async with asyncio.timeout(WITHIN):
-        result: RestoreResult = await handle.result()
-    (restored,) = result.records
-    return restored
 
 
 async def _all_serve(scene: Attack) -> bool:
