@@ -121,6 +121,16 @@ async def test_where_nothing_would_bring_the_pod_back_replacing_it_is_moot(bench
     assert done.note.startswith("moot")
 
 
+async def test_a_successor_that_would_carry_the_flag_of_somebody_else_is_not_waited_for(bench: Bench) -> None:
+    await bench.claim()
+    await edit(bench, "/spec/replicas", 3)
+    await edit(bench, "/spec/template/spec/containers/0/args/1", "--initial-cluster-state=other")
+    restart = RestartActivities(bench.tools)
+    bench.pins = bench.pins.model_copy(update={"replica": "kube-etcd-2", "ordinal": 2})
+    done = await bench.run(restart.replace_pod_with_wrong_flag, bench.order(Order, Phase.ROLLING_BACK))
+    assert "its successor would carry --initial-cluster-state=other" in done.left[0]
+
+
 async def test_no_pod_is_waited_for_that_cannot_be_made(bench: Bench, world: World) -> None:
     """Its claim is being deleted, and the utility Pod, which holds the volume, goes last."""
     await bench.claim()

@@ -8,9 +8,11 @@ from temporalio.testing import ActivityEnvironment
 from activities import restart, survivors
 from activities.node import HOLDER_PREFIX
 from activities.restart import RestartActivities
+from activities.stateful_set import StatefulSetActivities
 from activities.step import step
 from activities.survivors import Survivors
 from replace_etcd.cluster import NODE, POD, CommandResult, Kind, Object, Patch
+from replace_etcd.cluster import STATEFUL_SET as STATEFUL_SETS
 from replace_etcd.errors import CutOff, NotStarted, ReplacementError, Unreachable
 from replace_etcd.models.orders import Left
 from tests.unit.scripted_etcd import NAMES, ScriptedEtcd
@@ -140,6 +142,22 @@ async def test_where_its_node_would_not_take_it_back_it_is_let_live() -> None:
     cluster.of(NODE, NODE_OF_FAILED)["spec"]["unschedulable"] = True
     done = await restarted(cluster)
     assert (cluster.deleted, len(done.left)) == ([], 1)
+
+
+async def test_while_it_serves_no_rollout_may_restart_it() -> None:
+    cluster = serving()
+    template = {
+        "spec": {"selector": {}, "updateStrategy": {"type": "OnDelete"}},
+        "status": {"updateRevision": "2"},
+    }
+    cluster.objects[STATEFUL_SETS.plural, "kube-etcd"] = STATEFUL_SET | template
+    for name in NAMES:
+        cluster.of(POD, name)["metadata"]["labels"] = {
+            "controller-revision-hash": "1" if name == FAILED else "2"
+        }
+    held: Any = Held()
+    pins = PINS.model_copy(update={"flag": FLAG, "update_strategy": {"type": "RollingUpdate"}})
+    assert await StatefulSetActivities(cluster.tools()).strategy_back(held, pins) == [FAILED]
 
 
 async def test_the_cordon_of_this_replacement_is_needed_no_more() -> None:
